@@ -1,0 +1,28 @@
+import type { Repository } from '../reference/repository.js';
+import type { Secret } from '../secret.js';
+import type { CallOptions, Closable } from './call-options.js';
+
+/** What we show to a registry. */
+export type Credential = (
+  | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
+  /** An OAuth2 refresh token, exchanged at the registry's token endpoint: docker's `identitytoken`. */
+  | { readonly kind: 'identity-token'; readonly token: Secret }
+  /** Sent as it is: docker's `registrytoken`. */
+  | { readonly kind: 'registry-token'; readonly token: Secret }
+) & {
+  /** Milliseconds since the epoch. */
+  readonly expiresAt?: number;
+};
+
+/** Produces what we show to someone else. */
+export interface CredentialSource extends Closable {
+  /**
+   * @param o.rejected what the registry refused: the source must not give the same again from a cache
+   * @returns undefined where it has none for this repository: go on without
+   * @throws RegistryError UNAVAILABLE where there should be one and it cannot be had now
+   */
+  credentialFor(
+    repository: Repository,
+    o: CallOptions & { readonly rejected?: Credential },
+  ): Promise<Credential | undefined>;
+}

@@ -1,0 +1,18 @@
+// What a driver from outside this package needs (`docker-registry-proxy/contracts`).
+export * from '../errors.js';
+export { Secret } from '../secret.js';
+export * from './blob-store.js';
+export * from './call-options.js';
+export * from './clock.js';
+export * from './credential-source.js';
+export * from './driver.js';
+export * from './log.js';
+export * from './metrics.js';
+export * from './policy.js';
+export * from './principal.js';
+export * from './registry-request.js';
+export * from './runtime.js';
+export * from './state-store.js';
+export * from './token-issuer.js';
+export * from './upstream.js';
+export * from './verifier.js';

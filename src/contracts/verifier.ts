@@ -1,0 +1,39 @@
+import type { Secret } from '../secret.js';
+import type { CallOptions, Closable } from './call-options.js';
+import type { Principal } from './principal.js';
+
+/** What a client shows about itself. */
+export interface ClientCredentials {
+  readonly shown:
+    | { readonly kind: 'none' }
+    | { readonly kind: 'password'; readonly username: string; readonly password: Secret }
+    | { readonly kind: 'bearer'; readonly token: Secret };
+  readonly connection: {
+    /** The client's IP address; behind trusted proxies the one they report. */
+    readonly address: string;
+    /** DER of the client certificate the TLS handshake accepted. */
+    readonly peerCertificate?: Uint8Array;
+  };
+}
+
+/** Turns what a client shows into a principal. */
+export interface Verifier extends Closable {
+  /**
+   * @returns the principal, or undefined: "not mine, ask the next"
+   * @throws RegistryError UNAUTHORIZED: mine, and invalid. UNAVAILABLE: mine, and it cannot be verified now.
+   *   TOOMANYREQUESTS: too many failures. In none of these cases is another verifier asked.
+   */
+  verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined>;
+
+  /** True where only this verifier can judge these credentials: it is then asked first. Cheap, and without I/O. */
+  recognises?(credentials: ClientCredentials): boolean;
+
+  /**
+   * Looks up a principal it vouched for earlier, without credentials: before a refresh token or a personal access
+   * token is honoured. A verifier that cannot do so leaves this out, and its principals get no refresh tokens.
+   *
+   * @returns the principal with its present groups, or undefined where it is gone or disabled
+   * @throws RegistryError UNAVAILABLE
+   */
+  recheck?(known: Principal, o: CallOptions): Promise<Principal | undefined>;
+}
