@@ -1,8 +1,12 @@
+import type { RegistryHost } from '../reference/registry-host.js';
 import type { CallOptions, Closable } from './call-options.js';
 import type { RegistryRequest, RegistryResponse } from './registry-request.js';
 
 /** One remote registry, with our credentials. */
 export interface Upstream extends Closable {
+  /** The host it speaks to, for messages and for the credential source. */
+  readonly registry: RegistryHost;
+
   /**
    * Repository names are the upstream's own. The answer's body streams; aborting the signal cuts the connection.
    *

@@ -5,7 +5,8 @@ import { z } from 'zod';
 export const addressRange = () =>
   z
     .string({ error: 'expected an address or a range such as 10.0.0.0/8' })
-    .refine(isAddressRange, 'expected an address or a range such as 10.0.0.0/8');
+    .refine(isAddressRange, 'expected an address or a range such as 10.0.0.0/8')
+    .meta({ title: 'address or range' });
 
 export function isAddressRange(text: string): boolean {
   const [address = '', bits, ...more] = text.split('/');

@@ -23,11 +23,13 @@ export const readableFile = () =>
   z
     .string({ error: 'expected a file name' })
     .min(1, 'expected a file name')
-    .transform((text) => new FilePath(text, 'file'));
+    .transform((text) => new FilePath(text, 'file'))
+    .meta({ title: 'file' });
 
 /** A directory of ours, created with mode 0700 when it is absent. */
 export const ownDirectory = () =>
   z
     .string({ error: 'expected a directory name' })
     .min(1, 'expected a directory name')
-    .transform((text) => new FilePath(text, 'directory'));
+    .transform((text) => new FilePath(text, 'directory'))
+    .meta({ title: 'directory' });

@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { configurationJsonSchema } from '../config/json-schema.js';
+import { describeError } from '../errors.js';
+import { createLog } from '../observability/pino-log.js';
+import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
+import { builtInDrivers } from '../plugins/built-in.js';
+import { checkOpening } from './check.js';
+import { exitCodes, fail } from './exit.js';
+import { explain, QuestionError } from './explain.js';
+import { OpeningError, type Surroundings } from './open-parts.js';
+import { requireConfiguration, serve } from './serve.js';
+import { version } from './version.js';
+
+const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
+
+/** For commands that only look: what is worth a log line is an answer here. */
+function quiet(): Surroundings {
+  return { clock: Date, log: createLog('error', 2), metrics: new PrometheusMetrics() };
+}
+
+function list(text: string): readonly string[] {
+  return text.split(',').filter((part) => part !== '');
+}
+
+function attribute(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new QuestionError('--attribute: expected NAME=VALUE');
+  return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+const program = new Command('docker-registry-proxy')
+  .description(
+    'A registry front under your own domain: verifies who asks, decides what they may, forwards the rest.',
+  )
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('(--help shows the options)');
+
+program
+  .command('serve')
+  .description('run the proxy until SIGTERM')
+  .requiredOption(...configOption)
+  .addHelpText(
+    'after',
+    '\nExample:\n  docker-registry-proxy serve --config /etc/docker-registry-proxy/config.yaml',
+  )
+  .action(({ config }: { config: string }) => serve(config));
+
+program
+  .command('check')
+  .description('list every problem of a configuration; exits with 2 where there is one')
+  .requiredOption(...configOption)
+  .addHelpText('after', '\nExample:\n  docker-registry-proxy check --config config.yaml')
+  .action(async ({ config }: { config: string }) => {
+    const configuration = await requireConfiguration(config);
+    const problems = await checkOpening(configuration, quiet());
+    if (problems.length > 0) fail(problems.join('\n'), exitCodes.usage);
+    process.stdout.write(`${config}: fine\n`);
+  });
+
+program
+  .command('schema')
+  .description('print the JSON Schema of the configuration, for editors')
+  .addHelpText('after', '\nExample:\n  docker-registry-proxy schema > docker-registry-proxy.schema.json')
+  .action(async () => {
+    process.stdout.write(`${JSON.stringify(await configurationJsonSchema(builtInDrivers), undefined, 2)}\n`);
+  });
+
+program
+  .command('explain')
+  .description('say which rule decides, and where a request would be sent; exits with 1 where it is denied')
+  .requiredOption(...configOption)
+  .requiredOption('--as <name>', "the principal, with its verifier's id: corp:alice")
+  .option('--groups <groups>', 'its groups, separated by commas', list, [])
+  .option('--attribute <name=value>', 'an attribute of it; may be repeated', attribute, {})
+  .requiredOption('--repository <name>', 'the repository, as clients name it')
+  .requiredOption('--action <action>', 'pull, push or delete')
+  .option('--host <host>', 'the served host that is asked, where there are several')
+  .addHelpText(
+    'after',
+    '\nExample:\n  docker-registry-proxy explain --config config.yaml --as corp:alice --groups developers --repository infra/app --action pull',
+  )
+  .action(
+    async (options: {
+      config: string;
+      as: string;
+      groups: readonly string[];
+      attribute: Readonly<Record<string, string>>;
+      repository: string;
+      action: string;
+      host?: string;
+    }) => {
+      const configuration = await requireConfiguration(options.config);
+      const { allowed, text } = await explain(
+        configuration,
+        { ...options, attributes: options.attribute },
+        quiet(),
+      );
+      process.stdout.write(`${text}\n`);
+      process.exitCode = allowed ? exitCodes.fine : exitCodes.failed;
+    },
+  );
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCodes.fine : exitCodes.usage);
+  if (error instanceof QuestionError || error instanceof OpeningError) fail(error.message, exitCodes.usage);
+  fail(describeError(error), exitCodes.failed);
+}

@@ -1,0 +1,143 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Configuration } from '../config/configuration.js';
+import type { StateStore, Verifier } from '../contracts/index.js';
+import { CacheVerifier } from '../decorators/cache-verifier.js';
+import { ChainVerifier } from '../decorators/chain-verifiers.js';
+import { ThrottleVerifier } from '../decorators/throttle-verifier.js';
+import { adminHandler } from '../http/admin.js';
+import { FrontServer } from '../http/front-server.js';
+import { Listener } from '../http/listener.js';
+import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
+import { RegistryService } from '../proxy/registry-service.js';
+import { AddressRanges } from '../settings/address-range.js';
+import { RefreshTokens } from '../token/refresh-tokens.js';
+import { TokenService } from '../token/token-service.js';
+import {
+  Opener,
+  openPolicy,
+  openUpstreams,
+  openVerifiers,
+  routeTable,
+  type Surroundings,
+} from './open-parts.js';
+
+/** Milliseconds a verified password is remembered, and so still accepted after it was changed. */
+const verifiedPasswordTtl = 30_000;
+
+/** A proxy that is serving. */
+export interface RunningProxy {
+  /** Where it listens; the port is known even where the configuration says 0. */
+  readonly address: { readonly address: string; readonly port: number };
+  readonly adminAddress?: { readonly address: string; readonly port: number };
+  /** Lets requests in progress finish, up to the configured time, and closes everything. */
+  stop(): Promise<void>;
+}
+
+export type ProxySurroundings = Surroundings & { readonly metrics: PrometheusMetrics };
+
+/** @throws OpeningError or an Error with a one-line message; nothing is left open then */
+export async function startProxy(
+  configuration: Configuration,
+  surroundings: ProxySurroundings,
+): Promise<RunningProxy> {
+  const opener = new Opener(configuration, surroundings);
+  const listeners: Listener[] = [];
+  let isReady = false;
+  try {
+    const front = await openFront(opener, configuration, surroundings);
+    const tls = await readTls(configuration);
+    const listener = await Listener.open({
+      ...configuration.listen,
+      ...(tls && { tls }),
+      handle: front.handle,
+    });
+    listeners.push(listener);
+    const admin =
+      configuration.admin &&
+      (await Listener.open({
+        ...configuration.admin.listen,
+        handle: adminHandler({ metrics: surroundings.metrics, isReady: () => isReady }),
+      }));
+    if (admin) listeners.push(admin);
+    isReady = true;
+    return {
+      address: listener.address,
+      ...(admin && { adminAddress: admin.address }),
+      async stop() {
+        isReady = false;
+        const { cut } = await listener.drain(configuration.drainTimeout);
+        if (cut > 0)
+          surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
+        await admin?.drain(1000);
+        await opener.close();
+      },
+    };
+  } catch (error) {
+    for (const listener of listeners) await listener.drain(0);
+    await opener.close();
+    throw error;
+  }
+}
+
+async function openFront(
+  opener: Opener,
+  configuration: Configuration,
+  surroundings: ProxySurroundings,
+): Promise<FrontServer> {
+  const { clock, log, metrics } = surroundings;
+  const state = await opener.open('state', 'state', configuration.state, {});
+  const routes = routeTable(configuration, await openUpstreams(opener, configuration));
+  const verifier = composeVerifiers(await openVerifiers(opener, configuration, state), surroundings);
+  const policy = await openPolicy(opener, configuration);
+  const issuer = configuration.externalUrl.origin;
+  const tokens = await opener.open('token', 'token', configuration.token.issuer, { issuer });
+  const refreshTokens = openRefreshTokens(configuration, state, verifier, surroundings);
+  return new FrontServer({
+    routes,
+    registry: new RegistryService({ routes, verifier, policy, tokens }),
+    token: new TokenService({
+      routes,
+      verifier,
+      policy,
+      tokens,
+      clock,
+      otherServices: configuration.token.services,
+      ...(refreshTokens && { refreshTokens }),
+    }),
+    tokens,
+    trustedProxies: new AddressRanges(configuration.trustedProxies),
+    clock,
+    log,
+    metrics,
+  });
+}
+
+/** Who has logged in well lately is not slowed down by somebody else's guessing: the cache stands before the throttle. */
+function composeVerifiers(verifiers: ReadonlyMap<string, Verifier>, { clock }: Surroundings): Verifier {
+  return new CacheVerifier(
+    new ThrottleVerifier(new ChainVerifier(verifiers), clock),
+    clock,
+    verifiedPasswordTtl,
+  );
+}
+
+function openRefreshTokens(
+  { token }: Configuration,
+  state: StateStore,
+  verifier: Verifier,
+  { clock }: Surroundings,
+): RefreshTokens | undefined {
+  return token.refreshTokens && new RefreshTokens(state, verifier, clock, token.refreshTokens);
+}
+
+async function readTls({
+  tls,
+  baseDirectory,
+}: Configuration): Promise<{ certificate: string; key: string } | undefined> {
+  if (tls === undefined) return undefined;
+  const [certificate, key] = await Promise.all(
+    [tls.certificate, tls.key].map((file) => readFile(resolve(baseDirectory, file.text), 'utf8')),
+  );
+  return certificate === undefined || key === undefined ? undefined : { certificate, key };
+}

@@ -1,0 +1,37 @@
+import { didYouMean } from '../plugins/suggest.js';
+import { isMapping } from './mapping.js';
+import type { Finding } from './problem.js';
+
+/**
+ * Finds rules of the built-in policy that name a verifier there is not. The policy refuses them as well when it is
+ * opened; here the message has a line and comes together with all others.
+ */
+export function checkRuleNames(raw: unknown): readonly Finding[] {
+  const core = isMapping(raw) ? raw : {};
+  if (!Array.isArray(core.policy) || !Array.isArray(core.verifiers)) return [];
+  const verifiers = core.verifiers.flatMap((entry: unknown) =>
+    isMapping(entry) && typeof entry.id === 'string' ? [entry.id] : [],
+  );
+  const merges = Array.isArray(core.mergedVerifiers) && core.mergedVerifiers.length > 0;
+  return core.policy.flatMap((rule: unknown, i) =>
+    ['names', 'groups'].flatMap((list) => {
+      const texts = isMapping(rule) ? rule[list] : undefined;
+      return (Array.isArray(texts) ? texts : []).flatMap((text: unknown, j): Finding[] => {
+        const message = typeof text === 'string' ? complaint(text, verifiers, merges) : undefined;
+        return message === undefined ? [] : [{ path: ['policy', i, list, j], message }];
+      });
+    }),
+  );
+}
+
+function complaint(text: string, verifiers: readonly string[], merges: boolean): string | undefined {
+  const colon = text.indexOf(':');
+  if (colon < 0) {
+    return merges
+      ? undefined
+      : `'${text}' names no verifier; expected '${verifiers[0] ?? 'VERIFIER'}:${text}'`;
+  }
+  const verifier = text.slice(0, colon);
+  if (verifiers.includes(verifier)) return undefined;
+  return `unknown verifier '${verifier}'; known: ${verifiers.join(', ')}${didYouMean(verifier, verifiers)}`;
+}

@@ -1,0 +1,74 @@
+import type { Driver, DriverKind } from '../contracts/driver.js';
+import type { FilePath } from '../settings/file-path.js';
+import type { ListenAddress } from '../settings/listen-address.js';
+
+/** A driver and its settings, which the driver's own schema has already parsed: pass them to `driver.open`. */
+export interface ConfiguredDriver<K extends DriverKind> {
+  readonly driver: Driver<K>;
+  readonly config: unknown;
+}
+
+/** A route from what clients name to a repository of an upstream. */
+export interface RouteSetting {
+  /** In lower case, `name` or `name:port`. Absent: any host. */
+  readonly host?: string;
+  /** Empty, or ends with `/`. */
+  readonly prefix: string;
+  /** A key of `Configuration.upstreams`. */
+  readonly upstream: string;
+  /** What takes the prefix's place: empty, or repository components that end with `/`. */
+  readonly rewrite: string;
+  /** The registries containerd names in `?ns=` in mirror mode; each of one route only. In lower case. */
+  readonly ns: readonly string[];
+}
+
+export interface ConfiguredUpstream {
+  readonly upstream: ConfiguredDriver<'upstream'>;
+  readonly credentials: ConfiguredDriver<'credential-source'>;
+}
+
+export interface ConfiguredVerifier {
+  readonly id: string;
+  readonly driver: ConfiguredDriver<'verifier'>;
+}
+
+/** A refresh token dies `idle` ms after its last use and `absolute` ms after the login. */
+export interface RefreshTokenSetting {
+  readonly idle: number;
+  readonly absolute: number;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** What one configuration file says, checked as a whole. Secrets are still sources: drivers read them on opening. */
+export interface Configuration {
+  /** Absolute. */
+  readonly file: string;
+  /** The file's directory: relative names count from here. */
+  readonly baseDirectory: string;
+  readonly listen: ListenAddress;
+  /** http or https, without path, query and credentials. */
+  readonly externalUrl: URL;
+  readonly tls?: { readonly certificate: FilePath; readonly key: FilePath };
+  readonly admin?: { readonly listen: ListenAddress };
+  /** Addresses and ranges. */
+  readonly trustedProxies: readonly string[];
+  readonly upstreams: ReadonlyMap<string, ConfiguredUpstream>;
+  readonly routes: readonly RouteSetting[];
+  /** In the order in which they are asked. */
+  readonly verifiers: readonly ConfiguredVerifier[];
+  /** Ids of verifiers whose names and groups rules may write bare. */
+  readonly mergedVerifiers: readonly string[];
+  readonly policy: ConfiguredDriver<'policy'>;
+  readonly token: {
+    readonly issuer: ConfiguredDriver<'token-issuer'>;
+    /** Other registries, as `host[:port]`, that this proxy issues tokens for. */
+    readonly services: readonly string[];
+    /** Absent: no refresh tokens. */
+    readonly refreshTokens?: RefreshTokenSetting;
+  };
+  readonly state: ConfiguredDriver<'state-store'>;
+  readonly log: { readonly level: LogLevel };
+  /** Milliseconds that transfers in progress get on shutdown. */
+  readonly drainTimeout: number;
+}

@@ -1,0 +1,74 @@
+import type { DriverKind } from '../contracts/driver.js';
+import { describeError } from '../errors.js';
+import type { DriverMap } from '../plugins/driver-map.js';
+import { DriverError, loadDriver } from '../plugins/load-driver.js';
+import type { ConfiguredDriver } from './configuration.js';
+import { type DriverSite, driverSites } from './driver-sites.js';
+import { parseSettings } from './explain-issues.js';
+import { type Finding, printPath, type SettingPath } from './problem.js';
+
+/** The drivers of one configuration, by where they are chosen. */
+export interface ConfiguredDrivers {
+  readonly findings: readonly Finding[];
+  /** Each driver's parsed settings and their place. */
+  readonly configs: readonly { readonly path: SettingPath; readonly config: unknown }[];
+  /** @throws where the place has no driver: then there were findings */
+  get<K extends DriverKind>(kind: K, path: SettingPath): ConfiguredDriver<K>;
+}
+
+/** Loads the drivers that a raw configuration chooses and lets each check its own settings. */
+export async function configureDrivers(
+  raw: unknown,
+  baseDirectory: string,
+  drivers: DriverMap,
+): Promise<ConfiguredDrivers> {
+  const findings: Finding[] = [];
+  const configured = new Map<string, ConfiguredDriver<DriverKind>>();
+  const configs: { path: SettingPath; config: unknown }[] = [];
+  for (const site of driverSites(raw)) {
+    const result = await configure(site, baseDirectory, drivers);
+    if ('findings' in result) {
+      findings.push(...result.findings);
+    } else {
+      configured.set(printPath(site.path), result);
+      configs.push({ path: site.path, config: result.config });
+    }
+  }
+  return {
+    findings,
+    configs,
+    get<K extends DriverKind>(kind: K, path: SettingPath) {
+      const found = configured.get(printPath(path));
+      if (found?.driver.kind !== kind) throw new Error(`no ${kind} driver at ${printPath(path)}`);
+      return found as unknown as ConfiguredDriver<K>;
+    },
+  };
+}
+
+async function configure(
+  site: DriverSite,
+  baseDirectory: string,
+  drivers: DriverMap,
+): Promise<ConfiguredDriver<DriverKind> | { readonly findings: readonly Finding[] }> {
+  const { kind, path, choice } = site;
+  if (choice === undefined) {
+    const known = Object.keys(drivers[kind]).join(', ');
+    return { findings: [{ path: [...path, 'type'], message: `is missing; expected one of ${known}` }] };
+  }
+  const { type, module } = choice;
+  const source = module === undefined ? 'type' : 'module';
+  try {
+    const driver = await loadDriver(
+      kind,
+      module === undefined
+        ? { type: type ?? '' }
+        : { module, baseDirectory, ...(type !== undefined && { type }) },
+      drivers,
+    );
+    const parsed = await parseSettings(driver.config, site.config, { path, otherKeys: site.coreKeys });
+    return 'findings' in parsed ? parsed : { driver, config: parsed.value };
+  } catch (error) {
+    const message = error instanceof DriverError ? error.message : `cannot check: ${describeError(error)}`;
+    return { findings: [{ path: [...path, source], message }] };
+  }
+}

@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { addressRange } from '../settings/address-range.js';
+import { duration } from '../settings/duration.js';
+import { readableFile } from '../settings/file-path.js';
+import { serverUrl } from '../settings/http-url.js';
+import { listenAddress } from '../settings/listen-address.js';
+import { registryHostName } from '../settings/registry-host-name.js';
+import { repositoryPrefix } from '../settings/repository-prefix.js';
+
+/** The types that drivers have where the configuration names none. */
+export const defaultTypes = {
+  upstream: 'registry',
+  'credential-source': 'anonymous',
+  policy: 'rules',
+  'token-issuer': 'jwt',
+  'state-store': 'memory',
+} as const;
+
+const nameGrammar = /^[a-z0-9][a-z0-9-]*$/;
+const expectedName = 'expected a name of lower-case letters, digits and hyphens, such as my-registry';
+const name = () =>
+  z.string({ error: expectedName }).regex(nameGrammar, expectedName).max(64).meta({ title: 'name' });
+
+const expectedType = "expected the name of a driver's type";
+const moduleText =
+  'Instead of `type`: a JavaScript file that exports a `driver` of your own. It runs with all rights of this program.';
+
+function typeKeys(fallback?: string) {
+  const type = z.string({ error: expectedType }).min(1, expectedType);
+  return {
+    type: (fallback === undefined ? type.optional() : type.default(fallback)).describe('The driver.'),
+    module: z
+      .string({ error: 'expected a file name' })
+      .min(1, 'expected a file name')
+      .optional()
+      .meta({ title: 'file' })
+      .describe(moduleText),
+  };
+}
+
+const route = z.strictObject({
+  host: registryHostName().optional().describe('Only requests to this host, as clients write it.'),
+  prefix: repositoryPrefix().describe(
+    'The repositories whose names begin so; the longest prefix that matches wins. Empty: all.',
+  ),
+  upstream: name().describe('The key of an entry in `upstreams`.'),
+  rewrite: repositoryPrefix().prefault('').describe("What stands in the prefix's place at the upstream."),
+  ns: z
+    .union([registryHostName().transform((one) => [one]), z.array(registryHostName())], {
+      error: 'expected a host such as docker.io, or a list of them',
+    })
+    .prefault([])
+    .describe(
+      'The registries this route mirrors for containerd, which sends `?ns=docker.io`. Each of one route only.',
+    ),
+});
+
+const refreshTokens = z
+  .union(
+    [
+      z.boolean(),
+      z
+        .strictObject({
+          idle: duration({ min: '1m' }).prefault('30d').describe('Life after the last use.'),
+          absolute: duration({ min: '1m' }).prefault('90d').describe('Life after the login.'),
+        })
+        .refine((value) => value.idle <= value.absolute, {
+          error: 'expected a time not longer than `absolute`',
+          path: ['idle'],
+        }),
+    ],
+    { error: 'expected true, or { idle: 30d, absolute: 90d }' },
+  )
+  .prefault(false)
+  .describe(
+    'Lets `docker login` keep a refresh token in place of the password. Off by default: kubelet cannot use a pull secret copied from such a login.',
+  );
+
+/**
+ * The settings of the program itself. Entries that hold a driver are loose here: their other keys are the driver's,
+ * and its own schema checks them.
+ */
+export const coreSchema = z.strictObject({
+  listen: listenAddress().describe('Where clients connect. Port 0 takes a free one.'),
+  externalUrl: serverUrl().describe(
+    'How clients reach this proxy. The realm of challenges and absolute links are built from it, never from a request.',
+  ),
+  tls: z
+    .strictObject({
+      certificate: readableFile().describe('The certificate and its chain, as PEM.'),
+      key: readableFile().describe('The private key, as PEM.'),
+    })
+    .optional()
+    .describe('Serves HTTPS. Without it something in front ends TLS.'),
+  admin: z
+    .strictObject({
+      listen: listenAddress().describe('Keep it from the outside: nobody is asked for credentials here.'),
+    })
+    .optional()
+    .describe('Serves `/metrics`, `/livez` and `/readyz`.'),
+  trustedProxies: z
+    .array(addressRange(), { error: 'expected a list of addresses or ranges' })
+    .default([])
+    .describe('Whose `X-Forwarded-For` counts.'),
+  upstreams: z
+    .record(
+      name(),
+      z.looseObject({
+        ...typeKeys(defaultTypes.upstream),
+        credentials: z
+          .looseObject(typeKeys(defaultTypes['credential-source']))
+          .optional()
+          .describe('What this proxy shows to the upstream.'),
+      }),
+    )
+    .default({})
+    .describe('The registries behind this proxy, by a name of yours.'),
+  routes: z.array(route).default([]).describe('Which repository of which upstream a client means.'),
+  verifiers: z
+    .array(
+      z.looseObject({
+        id: name().describe('Unique. Rules name people and groups as `id:name`.'),
+        ...typeKeys(),
+      }),
+      { error: 'expected a list of verifiers' },
+    )
+    .min(1, 'expected at least one verifier; { id: anyone, type: anonymous } asks nobody for credentials')
+    .describe(
+      'Who may vouch for a client. Those that recognise their own credentials are asked first, then in order.',
+    ),
+  mergedVerifiers: z
+    .array(name(), { error: 'expected a list of verifier ids' })
+    .default([])
+    .describe(
+      'Verifiers whose names and groups rules may write without the id. Whoever controls one of them can then be anybody.',
+    ),
+  policy: z
+    .union([z.array(z.unknown()), z.looseObject(typeKeys())], {
+      error: 'expected a list of rules, or a mapping with a type',
+    })
+    .describe('Who may do what. Nothing is allowed that nothing allows.'),
+  token: z
+    .looseObject({
+      ...typeKeys(defaultTypes['token-issuer']),
+      services: z
+        .array(registryHostName(), { error: 'expected a list of hosts' })
+        .prefault([])
+        .describe('Other registries, as clients name them, that trust tokens of this proxy.'),
+      refreshTokens,
+    })
+    .prefault({})
+    .describe('The tokens that clients get for their credentials.'),
+  state: z
+    .looseObject(typeKeys(defaultTypes['state-store']))
+    .prefault({})
+    .describe('Where small shared state lives: refresh tokens, throttles, one-time bindings.'),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe('The least that is written, as JSON lines on standard output.'),
+    })
+    .prefault({})
+    .describe('Logging.'),
+  drainTimeout: duration({ max: '1h' })
+    .prefault('30s')
+    .describe('How long transfers in progress may go on after the signal to stop.'),
+});
+
+export type CoreSettings = z.output<typeof coreSchema>;
+export type RouteSettings = z.output<typeof route>;
+
+/** For checking each route on its own, so that one bad route does not hide what is wrong between the others. */
+export const routeSchema = route;

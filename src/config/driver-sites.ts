@@ -1,0 +1,65 @@
+import type { DriverKind } from '../contracts/driver.js';
+import { defaultTypes } from './core-schema.js';
+import { isMapping } from './mapping.js';
+import type { SettingPath } from './problem.js';
+
+/** A place of the configuration where a driver is chosen. */
+export interface DriverSite<K extends DriverKind = DriverKind> {
+  readonly kind: K;
+  readonly path: SettingPath;
+  /** Absent where the configuration names neither a type nor a module and there is no default. */
+  readonly choice?: { readonly type?: string; readonly module?: string };
+  /** What the driver's schema is to check. */
+  readonly config: unknown;
+  /** Keys beside the driver's. */
+  readonly coreKeys: readonly string[];
+}
+
+/** The keys of each place that are the program's; all others are the driver's. */
+export const coreKeys = {
+  upstream: ['type', 'module', 'credentials'],
+  'credential-source': ['type', 'module'],
+  verifier: ['id', 'type', 'module'],
+  policy: ['type', 'module'],
+  'token-issuer': ['type', 'module', 'services', 'refreshTokens'],
+  'state-store': ['type', 'module'],
+} as const satisfies Record<DriverKind, readonly string[]>;
+
+/**
+ * Finds all places in a raw configuration, also in one that is wrong elsewhere, so that all problems are found at
+ * once. What is not even a mapping is left to the core schema to complain about.
+ */
+export function driverSites(raw: unknown): readonly DriverSite[] {
+  const core = isMapping(raw) ? raw : {};
+  const sites: (DriverSite | undefined)[] = [];
+  for (const [name, entry] of Object.entries(isMapping(core.upstreams) ? core.upstreams : {})) {
+    if (!isMapping(entry)) continue;
+    sites.push(siteOf('upstream', ['upstreams', name], entry));
+    sites.push(siteOf('credential-source', ['upstreams', name, 'credentials'], entry.credentials ?? {}));
+  }
+  for (const [i, entry] of (Array.isArray(core.verifiers) ? core.verifiers : []).entries()) {
+    sites.push(siteOf('verifier', ['verifiers', i], entry));
+  }
+  sites.push(siteOf('policy', ['policy'], core.policy));
+  sites.push(siteOf('token-issuer', ['token'], core.token ?? {}));
+  sites.push(siteOf('state-store', ['state'], core.state ?? {}));
+  return sites.filter((site) => site !== undefined);
+}
+
+function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite | undefined {
+  if (kind === 'policy' && Array.isArray(entry)) {
+    return { kind, path, choice: { type: defaultTypes.policy }, config: entry, coreKeys: [] };
+  }
+  if (!isMapping(entry)) return undefined;
+  const own: readonly string[] = coreKeys[kind];
+  const { type, module } = entry;
+  if (!isOptionalText(type) || !isOptionalText(module)) return undefined;
+  const config = Object.fromEntries(Object.entries(entry).filter(([key]) => !own.includes(key)));
+  const site = { kind, path, config, coreKeys: own };
+  if (module !== undefined) return { ...site, choice: type === undefined ? { module } : { module, type } };
+  const chosen = type ?? (kind === 'verifier' || kind === 'policy' ? undefined : defaultTypes[kind]);
+  return chosen === undefined ? site : { ...site, choice: { type: chosen } };
+}
+
+const isOptionalText = (value: unknown): value is string | undefined =>
+  value === undefined || (typeof value === 'string' && value !== '');

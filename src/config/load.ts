@@ -1,0 +1,104 @@
+import { dirname, resolve } from 'node:path';
+import { builtInDrivers } from '../plugins/built-in.js';
+import type { DriverMap } from '../plugins/driver-map.js';
+import { checkFiles, checkTlsPair } from './check-files.js';
+import { checkReferences } from './check-references.js';
+import { checkRuleNames } from './check-rule-names.js';
+import type { Configuration, RefreshTokenSetting, RouteSetting } from './configuration.js';
+import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
+import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
+import { parseSettings } from './explain-issues.js';
+import { type Finding, formatProblem, type Problem } from './problem.js';
+import { readYamlFile } from './yaml-file.js';
+
+/** More are not shown: by then the file is something else. */
+const maxProblems = 100;
+
+/**
+ * Reads and checks a configuration: its own settings, those of every driver by the driver's own schema, what refers
+ * to what, and whether the files and variables it names are there. Opens no driver and no connection, but loads the
+ * drivers' code.
+ *
+ * @param environment where `{ env: NAME }` secrets are looked for
+ * @returns the configuration, or all problems at once in the order of the file. Never rejects for what a file says.
+ */
+export async function loadConfiguration(
+  file: string,
+  drivers: DriverMap = builtInDrivers,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<{ readonly configuration: Configuration } | { readonly problems: readonly Problem[] }> {
+  const yaml = await readYamlFile(file);
+  if ('problems' in yaml) return { problems: inOrder(yaml.problems) };
+  const baseDirectory = dirname(resolve(file));
+  const core = await parseSettings(coreSchema, yaml.value, { path: [] });
+  const configured = await configureDrivers(yaml.value, baseDirectory, drivers);
+  const findings: Finding[] = [
+    ...('findings' in core ? core.findings : []),
+    ...configured.findings,
+    ...checkReferences(yaml.value),
+    ...checkRuleNames(yaml.value),
+  ];
+  for (const { path, config } of configured.configs) {
+    findings.push(...(await checkFiles(config, path, baseDirectory, environment)));
+  }
+  const tls = coreSchema.shape.tls.safeParse((yaml.value as { tls?: unknown } | null)?.tls).data;
+  if (tls !== undefined) {
+    findings.push(...(await checkFiles(tls, ['tls'], baseDirectory, environment)));
+    findings.push(...(await checkTlsPair(tls, ['tls'], baseDirectory)));
+  }
+  if (findings.length > 0 || 'findings' in core) {
+    return { problems: inOrder(findings.map((finding) => yaml.problem(finding))) };
+  }
+  return { configuration: compose(resolve(file), core.value, configured) };
+}
+
+function inOrder(problems: readonly Problem[]): readonly Problem[] {
+  const once = new Map(problems.map((problem) => [formatProblem(problem), problem]));
+  return [...once.values()].sort((a, b) => a.line - b.line || a.column - b.column).slice(0, maxProblems);
+}
+
+function compose(file: string, core: CoreSettings, drivers: ConfiguredDrivers): Configuration {
+  const { tls, admin, token } = core;
+  const refreshTokens = refreshTokenSetting(token.refreshTokens);
+  return {
+    file,
+    baseDirectory: dirname(file),
+    listen: core.listen,
+    externalUrl: core.externalUrl,
+    ...(tls && { tls }),
+    ...(admin && { admin }),
+    trustedProxies: core.trustedProxies,
+    upstreams: new Map(
+      Object.keys(core.upstreams).map((name) => [
+        name,
+        {
+          upstream: drivers.get('upstream', ['upstreams', name]),
+          credentials: drivers.get('credential-source', ['upstreams', name, 'credentials']),
+        },
+      ]),
+    ),
+    routes: core.routes.map(routeSetting),
+    verifiers: core.verifiers.map(({ id }, i) => ({ id, driver: drivers.get('verifier', ['verifiers', i]) })),
+    mergedVerifiers: core.mergedVerifiers,
+    policy: drivers.get('policy', ['policy']),
+    token: {
+      issuer: drivers.get('token-issuer', ['token']),
+      services: token.services,
+      ...(refreshTokens && { refreshTokens }),
+    },
+    state: drivers.get('state-store', ['state']),
+    log: core.log,
+    drainTimeout: core.drainTimeout,
+  };
+}
+
+function routeSetting({ host, ...route }: RouteSettings): RouteSetting {
+  return host === undefined ? route : { host, ...route };
+}
+
+function refreshTokenSetting(
+  setting: CoreSettings['token']['refreshTokens'],
+): RefreshTokenSetting | undefined {
+  if (setting === false) return undefined;
+  return setting === true ? { idle: 30 * 86_400_000, absolute: 90 * 86_400_000 } : setting;
+}

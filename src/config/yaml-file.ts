@@ -1,0 +1,146 @@
+import { open } from 'node:fs/promises';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
+import { describeError } from '../errors.js';
+import { type Finding, type Problem, printPath, type SettingPath } from './problem.js';
+
+/** Bytes. */
+const maxSize = 1024 * 1024;
+/** How many nodes aliases may stand for: more is a bomb, not a configuration. */
+const maxAliasCount = 100;
+
+/** A YAML file that could be read: its plain value, and where each part of it stands. */
+export interface YamlFile {
+  readonly value: unknown;
+  /** Line and column of a setting, or of the nearest thing around it that is there. */
+  problem(finding: Finding): Problem;
+}
+
+/** @returns what is wrong with the text, where it is no YAML of one document and of reasonable size */
+export async function readYamlFile(
+  file: string,
+): Promise<YamlFile | { readonly problems: readonly Problem[] }> {
+  const whole = (message: string) => ({ problems: [{ file, line: 0, column: 0, path: '', message }] });
+  let text: string;
+  try {
+    text = await readBounded(file);
+  } catch (error) {
+    return whole(`cannot be read: ${describeError(error)}`);
+  }
+  try {
+    return parseYaml(file, text);
+  } catch (error) {
+    // `yaml` throws for an alias bomb, and a stack overflow for brackets nested by the thousand.
+    return whole(`cannot be parsed: ${describeError(error)}`);
+  }
+}
+
+async function readBounded(file: string): Promise<string> {
+  const handle = await open(file, 'r');
+  try {
+    if (!(await handle.stat()).isFile()) throw new Error('not a file');
+    const buffer = Buffer.alloc(maxSize + 1);
+    let size = 0;
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, size, buffer.length - size, size);
+      size += bytesRead;
+      if (size > maxSize) throw new Error(`larger than ${maxSize} bytes`);
+      if (bytesRead === 0) break;
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, size));
+  } finally {
+    await handle.close();
+  }
+}
+
+function parseYaml(file: string, text: string): YamlFile | { readonly problems: readonly Problem[] } {
+  const lines = new LineCounter();
+  // Without `prettyErrors`, which quote the line: a secret could stand there.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const place = (offset: number) => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  const problems = [...document.errors, ...document.warnings].map((error) => ({
+    file,
+    ...place(error.pos[0]),
+    path: '',
+    message: withoutSource(error.message),
+  }));
+  problems.push(
+    ...refusedKeys(document).map(({ offset, message }) => ({ file, ...place(offset), path: '', message })),
+  );
+  if (problems.length > 0) return { problems };
+  return {
+    value: document.toJS({ maxAliasCount }) as unknown,
+    problem: (finding) => ({
+      file,
+      ...place(offsetOf(document, finding.path, finding.at ?? 'value')),
+      path: printPath(finding.path),
+      message: finding.message,
+    }),
+  };
+}
+
+/** The parser's messages may end with the text they complain about. */
+const withoutSource = (message: string) =>
+  message
+    .replace(/: ".*$/s, '')
+    .split('\n', 1)
+    .join('');
+
+/** Keys that would not survive becoming a plain object's. */
+function refusedKeys(document: Document.Parsed): { offset: number; message: string }[] {
+  const refused: { offset: number; message: string }[] = [];
+  visit(document, {
+    Pair(_, pair) {
+      const { key } = pair;
+      if (isScalar(key) && key.value !== null && key.value !== '__proto__') return;
+      refused.push({ offset: startOf(key) ?? startOf(pair.value) ?? 0, message: 'not a usable key' });
+    },
+  });
+  return refused;
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as Node | null)?.range?.[0];
+}
+
+/**
+ * The offset of the setting's key or value. Where it is missing, that of the nearest parent: its key if it has one,
+ * for that is where a reader looks for what is missing.
+ */
+function offsetOf(document: Document.Parsed, path: SettingPath, at: 'key' | 'value'): number {
+  let node: unknown = document.contents;
+  let key: number | undefined;
+  for (const part of path) {
+    if (isAlias(node)) node = node.resolve(document);
+    const child = childOf(node, part);
+    if (child === undefined) return key ?? startOf(node) ?? 0;
+    key = child.key;
+    node = child.value;
+  }
+  return at === 'key' ? (key ?? startOf(node) ?? 0) : (startOf(node) ?? key ?? 0);
+}
+
+function childOf(
+  node: unknown,
+  part: string | number,
+): { readonly key: number | undefined; readonly value: unknown } | undefined {
+  if (isSeq(node)) {
+    const value = typeof part === 'number' ? node.items[part] : undefined;
+    return value === undefined ? undefined : { key: undefined, value };
+  }
+  if (!isMap(node)) return undefined;
+  const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(part));
+  return pair && { key: startOf(pair.key), value: pair.value };
+}

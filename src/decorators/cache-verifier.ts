@@ -1,0 +1,73 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
+
+interface Remembered {
+  readonly principal: Principal;
+  readonly until: number;
+}
+
+/**
+ * Remembers successes for a short time, so that a client which shows its password with every request is not worth a
+ * password hash each time. Failures are never remembered. What is kept is an HMAC under a key of this process, never
+ * the password. Concurrent requests with the same credentials share one verification.
+ */
+export class CacheVerifier implements Verifier {
+  readonly #inner: Verifier;
+  readonly #clock: Clock;
+  readonly #ttl: number;
+  readonly #key = randomBytes(32);
+  readonly #known = new LRUCache<string, Remembered>({ max: 10_000 });
+  readonly #underWay = new Map<string, Promise<Principal | undefined>>();
+
+  /** @param ttl milliseconds: how long a changed or removed password may still be accepted */
+  constructor(inner: Verifier, clock: Clock, ttl: number) {
+    this.#inner = inner;
+    this.#clock = clock;
+    this.#ttl = ttl;
+  }
+
+  async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
+    if (credentials.shown.kind === 'none') return this.#inner.verify(credentials, o);
+    const key = this.#keyOf(credentials);
+    const known = this.#known.get(key);
+    if (known !== undefined && known.until > this.#clock.now()) return known.principal;
+    const underWay = this.#underWay.get(key);
+    if (underWay !== undefined) return underWay;
+    const verification = this.#verify(key, credentials, o).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, verification);
+    return verification;
+  }
+
+  async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {
+    return this.#inner.recheck?.(known, o);
+  }
+
+  close(): Promise<void> {
+    this.#known.clear();
+    return this.#inner.close();
+  }
+
+  async #verify(key: string, credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
+    const principal = await this.#inner.verify(credentials, o);
+    if (principal !== undefined) {
+      const until = Math.min(this.#clock.now() + this.#ttl, principal.expiresAt ?? Number.POSITIVE_INFINITY);
+      this.#known.set(key, { principal, until });
+    }
+    return principal;
+  }
+
+  /** The address belongs to it: a verifier may bind what it is shown to where it was shown. */
+  #keyOf({ shown, connection }: ClientCredentials): string {
+    const hmac = createHmac('sha256', this.#key);
+    const parts =
+      shown.kind === 'password'
+        ? ['password', shown.username, shown.password.reveal()]
+        : shown.kind === 'bearer'
+          ? ['bearer', shown.token.reveal()]
+          : ['none'];
+    hmac.update(JSON.stringify([...parts, connection.address]));
+    hmac.update(connection.peerCertificate ?? '');
+    return hmac.digest('base64');
+  }
+}

@@ -1,0 +1,52 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Labels, Metrics } from '../contracts/index.js';
+
+/** Metrics in a registry of their own, printed in Prometheus' text format. */
+export class PrometheusMetrics implements Metrics {
+  readonly #registry = new Registry();
+  readonly #known = new Map<string, unknown>();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  counter(name: string, help: string, labels: readonly string[] = []) {
+    const counter = this.#once(name, () => new Counter({ ...this.#options(name, help, labels) }));
+    return { add: (values: Labels = {}, value = 1) => counter.inc(values, value) };
+  }
+
+  gauge(name: string, help: string, labels: readonly string[] = []) {
+    const gauge = this.#once(name, () => new Gauge({ ...this.#options(name, help, labels) }));
+    return { set: (values: Labels, value: number) => gauge.set(values, value) };
+  }
+
+  histogram(name: string, help: string, labels: readonly string[] = [], buckets?: readonly number[]) {
+    const histogram = this.#once(
+      name,
+      () =>
+        new Histogram({ ...this.#options(name, help, labels), ...(buckets && { buckets: [...buckets] }) }),
+    );
+    return { observe: (values: Labels, value: number) => histogram.observe(values, value) };
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  print(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #options(name: string, help: string, labels: readonly string[]) {
+    return { name, help, labelNames: [...labels], registers: [this.#registry] };
+  }
+
+  /** A metric is asked for again at every reload. */
+  #once<M>(name: string, create: () => M): M {
+    const known = this.#known.get(name) as M | undefined;
+    if (known !== undefined) return known;
+    const metric = create();
+    this.#known.set(name, metric);
+    return metric;
+  }
+}

@@ -1,0 +1,27 @@
+import type { DriverMap } from './driver-map.js';
+
+/** Every driver of this package. To add one, write its file and name it here. */
+export const builtInDrivers: DriverMap = {
+  verifier: {
+    anonymous: () => import('../verifiers/anonymous.js'),
+    htpasswd: () => import('../verifiers/htpasswd.js'),
+  },
+  'credential-source': {
+    anonymous: () => import('../credential-sources/anonymous.js'),
+    'docker-config': () => import('../credential-sources/docker-config.js'),
+    static: () => import('../credential-sources/static.js'),
+  },
+  policy: {
+    rules: () => import('../policies/rules.js'),
+  },
+  'token-issuer': {
+    jwt: () => import('../token-issuers/jwt.js'),
+  },
+  upstream: {
+    registry: () => import('../upstreams/registry.js'),
+  },
+  'state-store': {
+    file: () => import('../state-stores/file.js'),
+    memory: () => import('../state-stores/memory.js'),
+  },
+};

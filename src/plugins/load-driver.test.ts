@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { z } from 'zod';
+import { type Driver, driverApiVersion } from '../contracts/driver.js';
+import { builtInDrivers } from './built-in.js';
+import type { DriverMap } from './driver-map.js';
+import { DriverError, loadDriver } from './load-driver.js';
+
+const ldap: Driver<'verifier'> = {
+  apiVersion: driverApiVersion,
+  kind: 'verifier',
+  type: 'ldap',
+  config: z.strictObject({}),
+  open: () => Promise.reject(new Error('not opened here')),
+};
+const drivers: DriverMap = {
+  ...builtInDrivers,
+  verifier: {
+    ldap: async () => ({ driver: ldap }),
+    broken: () => Promise.reject(new Error('no such package')),
+  },
+};
+
+const schema = '{ _zod: {}, safeParseAsync() {} }';
+const complete = `apiVersion: 1, kind: 'verifier', type: 'mine', config: ${schema}, open() {}`;
+
+let baseDirectory: string;
+before(async () => {
+  baseDirectory = await mkdtemp(join(tmpdir(), 'drivers-'));
+});
+after(() => rm(baseDirectory, { recursive: true }));
+
+let files = 0;
+async function module(code: string): Promise<string> {
+  const name = `./driver-${files++}.mjs`;
+  await writeFile(join(baseDirectory, name), code);
+  return name;
+}
+
+describe('by type', () => {
+  it('is the driver of the map', async () => {
+    assert.equal(await loadDriver('verifier', { type: 'ldap' }, drivers), ldap);
+  });
+
+  for (const [type, message] of [
+    ['ldpa', /^unknown type 'ldpa'; known: ldap, broken, did you mean 'ldap'\?$/],
+    ['kerberos', /^unknown type 'kerberos'; known: ldap, broken$/],
+    ['toString', /^unknown type 'toString'/],
+    ['broken', /^the verifier driver 'broken' does not load: no such package$/],
+  ] as const) {
+    it(`refuses ${type}`, async () => {
+      await assert.rejects(loadDriver('verifier', { type }, drivers), { name: 'DriverError', message });
+    });
+  }
+});
+
+describe('by module', () => {
+  for (const [name, code] of [
+    ['driver', `export const driver = { ${complete} };`],
+    ['a default', `export default { ${complete} };`],
+  ] as const) {
+    it(`takes the exported ${name}`, async () => {
+      const choice = { module: await module(code), baseDirectory };
+      assert.equal((await loadDriver('verifier', choice, drivers)).type, 'mine');
+      assert.equal((await loadDriver('verifier', { ...choice, type: 'mine' }, drivers)).type, 'mine');
+    });
+  }
+
+  for (const [code, message] of [
+    ['export const x = 1;', /exports neither 'driver' nor a default$/],
+    ['export const driver = 1;', /it is not a driver object$/],
+    ['throw new Error("boom");', /^module \.\/driver-\d+\.mjs does not load: boom$/],
+    ['export const driver = {;', /does not load: /],
+    [`export const driver = { ${complete}, apiVersion: 2 };`, /made for apiVersion 2; this program has 1$/],
+    [`export const driver = { ${complete}, apiVersion: undefined };`, /made for apiVersion none; /],
+    [`export const driver = { ${complete}, kind: 'policy' };`, /kind 'policy'; expected 'verifier'$/],
+    [`export const driver = { ${complete}, type: '' };`, /it has no 'type'$/],
+    [`export const driver = { ${complete}, config: {} };`, /its 'config' is not a zod 4 schema$/],
+    [`export const driver = { ${complete}, open: 1 };`, /it has no 'open' function$/],
+  ] as const) {
+    it(`refuses ${code}`, async () => {
+      const choice = { module: await module(code), baseDirectory };
+      await assert.rejects(loadDriver('verifier', choice, drivers), (error) => {
+        assert(error instanceof DriverError);
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+
+  it('refuses another type than the one that is named', async () => {
+    const choice = {
+      module: await module(`export const driver = { ${complete} };`),
+      type: 'x',
+      baseDirectory,
+    };
+    await assert.rejects(loadDriver('verifier', choice, drivers), /it holds the type 'mine', not 'x'$/);
+  });
+});
+
+describe('every built-in driver', () => {
+  for (const kind of Object.keys(builtInDrivers) as (keyof DriverMap)[]) {
+    for (const type of Object.keys(builtInDrivers[kind])) {
+      it(`${kind} ${type} is of its kind and named after its type`, async () => {
+        assert.equal((await loadDriver(kind, { type }, builtInDrivers)).type, type);
+      });
+    }
+  }
+});

@@ -1,0 +1,103 @@
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { z } from 'zod';
+import { type Driver, type DriverKind, driverApiVersion } from '../contracts/driver.js';
+import { describeError } from '../errors.js';
+import type { DriverMap } from './driver-map.js';
+import { didYouMean } from './suggest.js';
+
+/** A driver by its type, or from a file outside this package. */
+export type DriverChoice =
+  | { readonly type: string }
+  /** Relative to `baseDirectory`. */
+  | { readonly module: string; readonly type?: string; readonly baseDirectory: string };
+
+/** A driver that is not there, does not load, or was made for other contracts. One line, for the operator. */
+export class DriverError extends Error {
+  override readonly name = 'DriverError';
+}
+
+/**
+ * The driver of this kind. Code from `module` runs with all rights of this process.
+ *
+ * @throws DriverError
+ */
+export async function loadDriver<K extends DriverKind>(
+  kind: K,
+  choice: DriverChoice,
+  drivers: DriverMap,
+): Promise<Driver<K>> {
+  if ('module' in choice) return loadModule(kind, choice.module, choice.baseDirectory, choice.type);
+  const known: DriverMap[K] = drivers[kind];
+  const load = Object.hasOwn(known, choice.type) ? known[choice.type] : undefined;
+  if (load === undefined) {
+    const types = Object.keys(known);
+    throw new DriverError(
+      `unknown type '${choice.type}'; known: ${types.join(', ')}${didYouMean(choice.type, types)}`,
+    );
+  }
+  try {
+    return requireDriver(kind, (await load()).driver);
+  } catch (error) {
+    throw new DriverError(`the ${kind} driver '${choice.type}' does not load: ${describeError(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function loadModule<K extends DriverKind>(
+  kind: K,
+  module: string,
+  baseDirectory: string,
+  type: string | undefined,
+): Promise<Driver<K>> {
+  const file = resolve(baseDirectory, module);
+  let exported: Readonly<Record<string, unknown>>;
+  try {
+    exported = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    throw new DriverError(`module ${module} does not load: ${describeError(error)}`, { cause: error });
+  }
+  const candidate = exported.driver ?? exported.default;
+  if (candidate === undefined) {
+    throw new DriverError(`module ${module} exports neither 'driver' nor a default`);
+  }
+  try {
+    const driver = requireDriver(kind, candidate);
+    if (type !== undefined && type !== driver.type) {
+      throw new DriverError(`it holds the type '${driver.type}', not '${type}'`);
+    }
+    return driver;
+  } catch (error) {
+    throw new DriverError(`module ${module}: ${describeError(error)}`, { cause: error });
+  }
+}
+
+/** @throws DriverError where the value is no driver of this kind and of this version of the contracts */
+function requireDriver<K extends DriverKind>(kind: K, value: unknown): Driver<K> {
+  if (typeof value !== 'object' || value === null) throw new DriverError('it is not a driver object');
+  const driver = value as Partial<Record<keyof Driver, unknown>>;
+  if (driver.apiVersion !== driverApiVersion) {
+    throw new DriverError(
+      `it was made for apiVersion ${JSON.stringify(driver.apiVersion) ?? 'none'}; this program has ${driverApiVersion}`,
+    );
+  }
+  if (driver.kind !== kind) {
+    throw new DriverError(`it is a driver of kind '${String(driver.kind)}'; expected '${kind}'`);
+  }
+  if (typeof driver.type !== 'string' || driver.type === '') throw new DriverError("it has no 'type'");
+  if (!isSchema(driver.config)) throw new DriverError("its 'config' is not a zod 4 schema");
+  if (typeof driver.open !== 'function') throw new DriverError("it has no 'open' function");
+  return value as Driver<K>;
+}
+
+/** A module may bring its own copy of zod 4, so `instanceof` alone would refuse good drivers. */
+function isSchema(value: unknown): boolean {
+  if (value instanceof z.ZodType) return true;
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    '_zod' in value &&
+    typeof (value as { safeParseAsync?: unknown }).safeParseAsync === 'function'
+  );
+}

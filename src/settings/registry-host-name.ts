@@ -1,0 +1,12 @@
+import { z } from 'zod';
+import { isRegistryHost } from '../reference/registry-host.js';
+
+const expected = 'expected a host such as docker.io or localhost:5000, without https:// and without a path';
+
+/** `host` or `host:port`. Parses to lower case. */
+export const registryHostName = () =>
+  z
+    .string({ error: expected })
+    .refine(isRegistryHost, { error: expected, abort: true })
+    .transform((text) => text.toLowerCase())
+    .meta({ title: 'host[:port]' });

@@ -1,0 +1,211 @@
+import { createPrivateKey, randomUUID, type X509Certificate } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Log } from '../contracts/index.js';
+import { describeError, hasCode } from '../errors.js';
+import { type CertifiedKey, certifyNewKey, createAuthority } from './certificate-authority.js';
+import type { KeySet } from './key-set.js';
+import { certificatesOf, fileNameOf, type SigningKey, signingKey } from './signing-key.js';
+
+export interface Rotation {
+  /** Milliseconds between two new keys. */
+  readonly every: number;
+  /** Milliseconds a key is published before it signs, and after its last signature. */
+  readonly overlap: number;
+}
+
+interface DatedKey {
+  readonly key: SigningKey;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly file: string;
+}
+
+const lookEvery = 60_000;
+const keyFile = /^signing-(\d{10,16})-([0-9a-f]{16})\.pem$/;
+const authorityFile = 'authority.pem';
+/** The one file of the directory that is meant to be handed out. */
+const authorityCertificateFile = 'ca.pem';
+
+/**
+ * Keys made by ourselves in a directory: an authority that stays, and signing keys that take turns. A new key is
+ * published one overlap before it signs; an old one verifies one overlap after its successor took over. Replicas may
+ * share the directory.
+ */
+export class GeneratedKeys implements KeySet {
+  readonly #directory: string;
+  readonly #rotation: Rotation;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #keys: readonly DatedKey[] = [];
+  #authority: { key: ReturnType<typeof createPrivateKey>; certificate: X509Certificate } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lookedAt = 0;
+  #underWay: Promise<void> | undefined;
+
+  private constructor(directory: string, rotation: Rotation, clock: Clock, log: Log) {
+    this.#directory = directory;
+    this.#rotation = rotation;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** @throws an Error where the directory cannot be used */
+  static async open(directory: string, rotation: Rotation, clock: Clock, log: Log): Promise<GeneratedKeys> {
+    const keys = new GeneratedKeys(directory, rotation, clock, log);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await keys.#refresh();
+    keys.#timer = setInterval(() => {
+      keys.#refreshOnce().catch((error: unknown) => {
+        log.error({ reason: describeError(error) }, 'token keys not rotated, the present ones stay');
+      });
+    }, lookEvery);
+    keys.#timer.unref();
+    return keys;
+  }
+
+  signing(): SigningKey {
+    const now = this.#clock.now();
+    const current =
+      this.#keys.findLast((dated) => dated.createdAt + this.#rotation.overlap <= now) ?? this.#keys[0];
+    if (current === undefined) throw new Error('there is no signing key');
+    return current.key;
+  }
+
+  published(): readonly SigningKey[] {
+    return this.#keys.map((dated) => dated.key);
+  }
+
+  authorities(): readonly X509Certificate[] {
+    return this.#authority === undefined ? [] : [this.#authority.certificate];
+  }
+
+  async lookAgain(): Promise<void> {
+    if (this.#clock.now() - this.#lookedAt < 5_000) return;
+    await this.#refreshOnce();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#underWay?.catch(() => undefined);
+  }
+
+  #refreshOnce(): Promise<void> {
+    this.#underWay ??= this.#refresh().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async #refresh(): Promise<void> {
+    this.#lookedAt = this.#clock.now();
+    this.#authority ??= await this.#openAuthority();
+    let keys = await this.#load();
+    const newest = keys.at(-1);
+    if (
+      newest === undefined ||
+      newest.createdAt + this.#rotation.every - this.#rotation.overlap <= this.#clock.now()
+    ) {
+      await this.#create();
+      keys = await this.#load();
+    }
+    this.#keys = await this.#retire(keys);
+  }
+
+  async #openAuthority() {
+    const path = join(this.#directory, authorityFile);
+    let pem = await readIfThere(path);
+    if (pem === undefined) {
+      // Another replica may win the race: what is there then counts.
+      await writeOnce(path, textOf(await createAuthority(this.#clock.now())));
+      pem = await readFile(path, 'utf8');
+    }
+    const [certificate] = certificatesOf(pem);
+    if (certificate === undefined) throw new Error(`${path} holds no certificate`);
+    await writeOnce(join(this.#directory, authorityCertificateFile), certificate.toString(), 0o644);
+    return { key: createPrivateKey(pem), certificate };
+  }
+
+  async #load(): Promise<readonly DatedKey[]> {
+    const known = new Map(this.#keys.map((dated) => [dated.file, dated]));
+    const keys: DatedKey[] = [];
+    for (const file of (await readdir(this.#directory)).sort()) {
+      const match = keyFile.exec(file);
+      if (match === null) continue;
+      const loaded = known.get(file) ?? (await this.#loadKey(file, Number(match[1])));
+      if (loaded !== undefined) keys.push(loaded);
+    }
+    return keys.sort((a, b) => a.createdAt - b.createdAt);
+  }
+
+  async #loadKey(file: string, createdAt: number): Promise<DatedKey | undefined> {
+    try {
+      const pem = await readFile(join(this.#directory, file), 'utf8');
+      return { key: await signingKey(createPrivateKey(pem), certificatesOf(pem)), createdAt, file };
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined; // retired by another replica just now
+      throw new Error(`cannot use the token key ${join(this.#directory, file)}`, { cause: error });
+    }
+  }
+
+  async #create(): Promise<void> {
+    if (this.#authority === undefined) throw new Error('there is no authority');
+    const now = this.#clock.now();
+    const authority = {
+      privateKey: this.#authority.key,
+      certificate: this.#authority.certificate.toString(),
+    };
+    const text = textOf(await certifyNewKey(authority, now));
+    const { kid } = await signingKey(createPrivateKey(text), []);
+    await writeOnce(join(this.#directory, `signing-${now}-${fileNameOf(kid)}.pem`), text);
+    this.#log.info({ kid }, 'token key created');
+  }
+
+  /** Deletes what no valid token can be signed with any more. */
+  async #retire(keys: readonly DatedKey[]): Promise<readonly DatedKey[]> {
+    const kept: DatedKey[] = [];
+    for (const [i, dated] of keys.entries()) {
+      const successor = keys[i + 1];
+      const last = successor === undefined ? undefined : successor.createdAt + this.#rotation.overlap;
+      if (last === undefined || last + this.#rotation.overlap > this.#clock.now()) {
+        kept.push(dated);
+        continue;
+      }
+      await rm(join(this.#directory, dated.file), { force: true });
+      this.#log.info({ kid: dated.key.kid }, 'token key retired');
+    }
+    return kept;
+  }
+}
+
+function textOf(key: CertifiedKey): string {
+  return `${key.privateKey}${key.certificate}\n`;
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Writes a file whole or not at all, and never over another one: a crash or a race leaves no half key. */
+async function writeOnce(path: string, text: string, mode = 0o600): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(temporary, path);
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}

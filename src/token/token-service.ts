@@ -1,0 +1,151 @@
+import {
+  type CallOptions,
+  type ClientCredentials,
+  type Clock,
+  type Decision,
+  type IssuedToken,
+  type Policy,
+  type Principal,
+  qualifiedName,
+  type TokenIssuer,
+  type Verifier,
+} from '../contracts/index.js';
+import { authenticate } from '../decorators/authenticate.js';
+import { RegistryError } from '../errors.js';
+import { shorten } from '../reference/repository-name.js';
+import { mergeScopes, parseScope, printScope, type Scope } from '../reference/scope.js';
+import type { RouteTable } from '../routing/route-table.js';
+import type { ServedHost } from '../routing/served-host.js';
+import type { Secret } from '../secret.js';
+import type { RefreshTokens } from './refresh-tokens.js';
+
+/** More resources than any client asks for at once. */
+const maxScopes = 100;
+
+export interface TokenRequest {
+  readonly host: ServedHost;
+  /** As the client sent it; absent: the host's own. */
+  readonly service: string | undefined;
+  /** As the client sent them, one scope a text. */
+  readonly scopes: readonly string[];
+  readonly credentials: ClientCredentials;
+  /** Takes the place of credentials. */
+  readonly refreshToken?: Secret;
+  readonly wantsRefreshToken: boolean;
+}
+
+export interface TokenAnswer {
+  readonly issued: IssuedToken;
+  readonly granted: readonly Scope[];
+  readonly refreshToken?: Secret;
+}
+
+/** What the token line of the log says; filled in as it becomes known. */
+export interface TokenRecord {
+  principal?: string;
+  verifier?: string;
+  service?: string;
+  asked?: readonly string[];
+  granted?: readonly string[];
+  rules?: readonly string[];
+}
+
+export interface TokenServiceParts {
+  readonly routes: RouteTable;
+  readonly verifier: Verifier;
+  readonly policy: Policy;
+  readonly tokens: TokenIssuer;
+  /** Absent: refresh tokens are off. */
+  readonly refreshTokens?: RefreshTokens;
+  /** Other registries, by their service name, that trust our tokens. */
+  readonly otherServices: readonly string[];
+  readonly clock: Clock;
+}
+
+/** The token endpoint (distribution `docs/content/spec/auth/token.md` and `oauth.md`): who asks, what of it is allowed. */
+export class TokenService {
+  readonly #parts: TokenServiceParts;
+
+  constructor(parts: TokenServiceParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws RegistryError UNAUTHORIZED, DENIED for a service that is none of ours, TOOMANYREQUESTS, UNAVAILABLE */
+  async handle(request: TokenRequest, record: TokenRecord, o: CallOptions): Promise<TokenAnswer> {
+    const service = request.service ?? request.host.service;
+    record.service = shorten(service);
+    record.asked = request.scopes.slice(0, maxScopes).map((scope) => shorten(scope, 300));
+    const canonical = this.#canonicalNames(service);
+    if (request.scopes.length === 0 && request.credentials.shown.kind === 'none' && !request.refreshToken) {
+      throw new RegistryError('UNAUTHORIZED', { reason: 'neither credentials nor a scope' });
+    }
+    const who = await this.#authenticate(request, service, o);
+    record.principal = qualifiedName(who);
+    record.verifier = who.verifier;
+
+    const wanted = parseScopes(request.scopes, canonical);
+    const context = { service, address: request.credentials.connection.address };
+    const decisions = await this.#parts.policy.decide(who, wanted, context, o);
+    const granted = grantedScopes(decisions);
+    record.granted = granted.map(printScope);
+    record.rules = [...new Set(decisions.flatMap((decision) => decision.rule ?? []))];
+
+    const issued = await this.#parts.tokens.issue(this.#parts.policy.relevant(who), granted, {
+      ...o,
+      service,
+    });
+    const wantsRefreshToken = request.wantsRefreshToken && request.refreshToken === undefined;
+    const refreshToken = wantsRefreshToken
+      ? await this.#parts.refreshTokens?.issue(who, service, o)
+      : undefined;
+    return { issued, granted, ...(refreshToken && { refreshToken }) };
+  }
+
+  async #authenticate(request: TokenRequest, service: string, o: CallOptions): Promise<Principal> {
+    if (request.refreshToken === undefined) return authenticate(this.#parts.verifier, request.credentials, o);
+    if (this.#parts.refreshTokens === undefined) {
+      throw new RegistryError('UNAUTHORIZED', { reason: 'refresh tokens are off' });
+    }
+    return this.#parts.refreshTokens.redeem(request.refreshToken, service, o);
+  }
+
+  /** How names of this service become canonical: through our routes, or not at all for another registry. */
+  #canonicalNames(service: string): (scope: Scope) => Scope | undefined {
+    const { routes, otherServices } = this.#parts;
+    if (otherServices.includes(service)) return (scope) => scope;
+    if (!routes.hosts.services.includes(service)) {
+      throw new RegistryError('DENIED', { message: 'no tokens are issued for this service' });
+    }
+    const host = routes.hosts.find(service);
+    return (scope) => {
+      if (scope.type !== 'repository') return scope;
+      try {
+        return { ...scope, name: routes.resolve(host, scope.name)?.canonical ?? scope.name };
+      } catch (error) {
+        if (error instanceof RegistryError) return undefined; // a name that becomes too long is nobody's
+        throw error;
+      }
+    };
+  }
+}
+
+function parseScopes(
+  texts: readonly string[],
+  canonical: (scope: Scope) => Scope | undefined,
+): readonly Scope[] {
+  if (texts.length > maxScopes) throw new RegistryError('DENIED', { message: 'too many scopes' });
+  return mergeScopes(
+    texts.flatMap((text) => {
+      const scope = parseScope(text);
+      return (scope && canonical(scope)) ?? [];
+    }),
+  );
+}
+
+/** The intersection of what was asked and what is allowed, whatever the policy says (Harbor's fault, threat 14). */
+function grantedScopes(decisions: readonly Decision[]): readonly Scope[] {
+  return decisions.flatMap(({ wanted, granted }) => {
+    const actions = wanted.actions.filter((action) => granted.includes(action));
+    return actions.length === 0 ? [] : [{ ...wanted, actions }];
+  });
+}

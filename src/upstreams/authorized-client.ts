@@ -1,0 +1,90 @@
+import type { Readable } from 'node:stream';
+import { RegistryError } from '../errors.js';
+import type { Authorizer, Shown } from './authorizer.js';
+import { discard } from './bodies.js';
+import type { OperationTarget } from './operation-target.js';
+import { followRedirects, isRedirect, redirectTarget } from './redirects.js';
+import type { Answer, Transport } from './transport.js';
+import { userAgent } from './user-agent.js';
+
+export interface AuthorizedRequest {
+  readonly method: string;
+  readonly target: OperationTarget;
+  /** As they go up; `authorization`, `user-agent` and `accept-encoding` are added. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** With it the request is sent once only. */
+  readonly body?: Readable;
+  /** What to do with a redirect: follow it, or say where it leads. */
+  readonly redirects: 'follow' | 'hand-on';
+  readonly signal: AbortSignal;
+}
+
+export interface Outcome {
+  readonly answer: Answer;
+  /** The answer is from where the upstream redirected to. */
+  readonly redirected: boolean;
+  /** With `hand-on`: where it redirects to. The answer's body is gone then. */
+  readonly location?: URL;
+}
+
+/** At most: a cached token, one for wider scopes, and a replaced credential. */
+const maxAttempts = 4;
+
+/** Sends requests with what the upstream wants to see, and again where that was stale. */
+export class AuthorizedClient {
+  readonly #transport: Transport;
+  readonly #authorizer: Authorizer;
+  readonly #upstream: URL;
+
+  constructor(transport: Transport, authorizer: Authorizer, upstream: URL) {
+    this.#transport = transport;
+    this.#authorizer = authorizer;
+    this.#upstream = upstream;
+  }
+
+  /**
+   * @returns any answer of the upstream but its own 401 and 403
+   * @throws RegistryError UNAVAILABLE, RepositoryRefused; the signal's reason when that is aborted
+   */
+  async send(request: AuthorizedRequest): Promise<Outcome> {
+    const o = { signal: request.signal };
+    let shown = await this.#authorizer.prepare(request.target, o);
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await this.#sendOnce(request, shown);
+      const { answer, redirected } = outcome;
+      if (redirected || (answer.status !== 401 && answer.status !== 403)) return outcome;
+      discard(answer.body);
+      const next = await this.#authorizer.afterRefusal(shown, answer, o);
+      if (request.body !== undefined || attempt === maxAttempts) {
+        throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${answer.status} again` });
+      }
+      shown = next;
+    }
+  }
+
+  async #sendOnce(request: AuthorizedRequest, shown: Shown): Promise<Outcome> {
+    const { method, target, headers, body, signal } = request;
+    const outgoing = {
+      method,
+      url: target.url,
+      headers: {
+        ...headers,
+        'accept-encoding': 'identity',
+        'user-agent': userAgent,
+        ...(shown.header !== undefined && { authorization: shown.header.reveal() }),
+      },
+      ...(body !== undefined && { body }),
+      signal,
+    };
+    const answer = await this.#transport.send(outgoing);
+    if (!isRedirect(answer)) return { answer, redirected: false };
+    if (request.redirects === 'hand-on') {
+      discard(answer.body);
+      return { answer, redirected: false, location: redirectTarget(answer, target.url, this.#upstream) };
+    }
+    return {
+      answer: await followRedirects(this.#transport, outgoing, answer, this.#upstream),
+      redirected: true,
+    };
+  }
+}

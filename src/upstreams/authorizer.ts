@@ -1,0 +1,223 @@
+import type { CallOptions, Credential, CredentialSource, Log } from '../contracts/index.js';
+import { SingleFlight } from '../decorators/single-flight.js';
+import { RegistryError } from '../errors.js';
+import type { RegistryHost } from '../reference/registry-host.js';
+import type { Repository } from '../reference/repository.js';
+import { parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
+import { Secret } from '../secret.js';
+import { discard } from './bodies.js';
+import { type LearnedChallenge, learnChallenge, widenScopes } from './learned-challenge.js';
+import { RealmRefused, type RealmRules } from './realm.js';
+import { sameCredential } from './same-credential.js';
+import { basicHeader } from './token-client.js';
+import type { Answer, Transport } from './transport.js';
+import { RepositoryRefused } from './upstream-errors.js';
+import type { UpstreamMetrics } from './upstream-metrics.js';
+import type { TokenRequest, UpstreamToken, UpstreamTokens } from './upstream-tokens.js';
+import { userAgent } from './user-agent.js';
+
+/** What a request needs to be let in. */
+export interface Wanted {
+  readonly repository?: RepositoryName;
+  readonly scopes: readonly string[];
+}
+
+/** What a request shows to the upstream. */
+export interface Shown {
+  readonly wanted: Wanted;
+  /** The `Authorization`; absent for an anonymous request. */
+  readonly header?: Secret;
+  /** Shown as it is: a password, or a `registry-token`. */
+  readonly credential?: Credential;
+  /** Had from the token endpoint, for this request. */
+  readonly token?: { readonly request: TokenRequest; readonly value: UpstreamToken; readonly fresh: boolean };
+  /** The credential took the place of a refused one; there is no third. */
+  readonly replaced?: boolean;
+}
+
+export interface AuthorizerSettings {
+  readonly transport: Transport;
+  readonly credentials: CredentialSource;
+  readonly tokens: UpstreamTokens;
+  readonly rules: RealmRules;
+  /** The name it has in credential stores. */
+  readonly registry: RegistryHost;
+  readonly log: Log;
+  readonly metrics: UpstreamMetrics;
+  /** Milliseconds for the ping that learns the challenge. */
+  readonly timeLimit: number;
+}
+
+/** A ping is about no repository, and a source is asked about one. */
+const noRepository = parseRepositoryName('ping');
+
+/** Learns how the upstream wants to be asked, and finds what to show it. */
+export class Authorizer {
+  readonly #s: AuthorizerSettings;
+  readonly #flights: SingleFlight<LearnedChallenge>;
+  #challenge: LearnedChallenge | undefined;
+  #pinged = false;
+
+  constructor(settings: AuthorizerSettings) {
+    this.#s = settings;
+    this.#flights = new SingleFlight(settings.timeLimit);
+  }
+
+  /** @throws RegistryError UNAVAILABLE, RepositoryRefused */
+  async prepare(wanted: Wanted, o: CallOptions): Promise<Shown> {
+    return this.#show(this.#challenge ?? (await this.#learn(o)), wanted, o);
+  }
+
+  /**
+   * What to show next after a 401 or 403.
+   *
+   * @throws RegistryError UNAVAILABLE: we are not let in. RepositoryRefused: we are, this repository is refused
+   */
+  async afterRefusal(shown: Shown, answer: Answer, o: CallOptions): Promise<Shown> {
+    if (shown.token !== undefined) return this.#afterToken(shown, shown.token, answer, o);
+    if (shown.credential !== undefined) return this.#afterCredential(shown, shown.credential, o);
+    if (answer.status !== 401) {
+      if (this.#pinged) throw refusal(shown.wanted, 'it answers 403 to an anonymous request');
+      throw this.#loud('the upstream answers 403 to an anonymous request');
+    }
+    const next = await this.#show(this.#relearn(answer), shown.wanted, o);
+    if (next.header === undefined) throw this.#loud('the upstream asks for a credential, and there is none');
+    return next;
+  }
+
+  close(): void {
+    this.#flights.close();
+  }
+
+  async #show(
+    challenge: LearnedChallenge,
+    wanted: Wanted,
+    o: CallOptions & { readonly rejected?: Credential },
+  ): Promise<Shown> {
+    if (challenge.kind === 'none') return { wanted };
+    const repository = this.#repositoryOf(wanted);
+    if (challenge.kind === 'bearer') {
+      const request = { endpoint: challenge.endpoint, repository, scopes: wanted.scopes };
+      const { token, fresh } = await this.#s.tokens.get(request, o);
+      const header = bearer(token.token);
+      if (token.direct !== undefined) return { wanted, header, credential: token.direct };
+      return { wanted, header, token: { request, value: token, fresh } };
+    }
+    const credential = await this.#s.credentials.credentialFor(repository, o);
+    if (credential === undefined) return { wanted };
+    switch (credential.kind) {
+      case 'basic': {
+        const header = new Secret(basicHeader(credential.username, credential.password));
+        return { wanted, header, credential };
+      }
+      case 'registry-token':
+        return { wanted, header: bearer(credential.token), credential };
+      case 'identity-token':
+        throw this.#loud('the upstream asks for a password, and the credential is an identity token');
+    }
+  }
+
+  async #afterToken(
+    shown: Shown,
+    { request, value, fresh }: NonNullable<Shown['token']>,
+    answer: Answer,
+    o: CallOptions,
+  ): Promise<Shown> {
+    const refused = () => refusal(shown.wanted, `it answers ${answer.status} to its own token`);
+    if (answer.status !== 401) throw refused();
+    this.#s.tokens.drop(request, value);
+    const scopes = widenScopes(request.scopes, answer.headers.get('www-authenticate') ?? '');
+    if (fresh && scopes.length === request.scopes.length) throw refused();
+    return this.#show(this.#relearn(answer), { ...shown.wanted, scopes }, o);
+  }
+
+  /** A Basic upstream says 401 to a bad password and to a missing repository alike: the ping tells which. */
+  async #afterCredential(shown: Shown, credential: Credential, o: CallOptions): Promise<Shown> {
+    if (shown.header !== undefined && shown.wanted.repository !== undefined) {
+      if (await this.#letsIn(shown.header, o))
+        throw refusal(shown.wanted, 'the credential is accepted elsewhere');
+    }
+    this.#s.metrics.credentialRefused();
+    const challenge = this.#challenge;
+    if (shown.replaced !== true && challenge !== undefined) {
+      const next = await this.#show(challenge, shown.wanted, { ...o, rejected: credential });
+      const other = next.credential === undefined || !sameCredential(next.credential, credential);
+      if (next.header !== undefined && other) return { ...next, replaced: true };
+    }
+    throw this.#loud('the upstream refuses our credential');
+  }
+
+  /** Asked before the first request: one that carries a body cannot be sent twice. */
+  async #learn(o: CallOptions): Promise<LearnedChallenge> {
+    try {
+      return await this.#flights.run('ping', o, (signal) => this.#ping(signal));
+    } catch (error) {
+      if (error instanceof RegistryError || o.signal.aborted) throw error;
+      throw new RegistryError('UNAVAILABLE', { reason: 'the upstream does not answer /v2/', cause: error });
+    }
+  }
+
+  async #ping(signal: AbortSignal): Promise<LearnedChallenge> {
+    const answer = await this.#sendPing(undefined, signal);
+    if (answer.status === 401) return this.#relearn(answer);
+    this.#pinged = answer.status === 200;
+    const nothing: LearnedChallenge = { kind: 'none' };
+    if (this.#pinged) this.#challenge = nothing;
+    return nothing;
+  }
+
+  async #letsIn(header: Secret, o: CallOptions): Promise<boolean> {
+    const { status } = await this.#sendPing(header, o.signal);
+    if (status < 400) return true;
+    if (status === 401 || status === 403) return false;
+    throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${status} to /v2/` });
+  }
+
+  async #sendPing(header: Secret | undefined, signal: AbortSignal): Promise<Answer> {
+    const answer = await this.#s.transport.send({
+      method: 'GET',
+      url: new URL('/v2/', this.#s.rules.upstream),
+      headers: {
+        'user-agent': userAgent,
+        'accept-encoding': 'identity',
+        ...(header !== undefined && { authorization: header.reveal() }),
+      },
+      signal,
+    });
+    discard(answer.body);
+    return answer;
+  }
+
+  #relearn(answer: Answer): LearnedChallenge {
+    try {
+      const challenge = learnChallenge(answer.headers.get('www-authenticate') ?? '', this.#s.rules);
+      if (challenge === undefined) throw this.#loud('the upstream answers 401 without a challenge we know');
+      this.#challenge = challenge;
+      return challenge;
+    } catch (error) {
+      if (error instanceof RealmRefused) throw this.#loud(`no credential was sent: ${error.message}`);
+      throw error;
+    }
+  }
+
+  #repositoryOf({ repository }: Wanted): Repository {
+    return { registry: this.#s.registry, name: repository ?? noRepository };
+  }
+
+  #loud(reason: string): RegistryError {
+    this.#s.log.error({ host: this.#s.rules.upstream.host }, reason);
+    return new RegistryError('UNAVAILABLE', { reason });
+  }
+}
+
+function bearer(token: Secret): Secret {
+  return new Secret(`Bearer ${token.reveal()}`);
+}
+
+/** Let in, but not here. For what is about no repository there is nothing beyond being let in. */
+function refusal({ repository, scopes }: Wanted, reason: string): RegistryError {
+  if (repository !== undefined) return new RepositoryRefused(reason);
+  if (scopes.length > 0)
+    return new RegistryError('UNSUPPORTED', { reason: `no catalogue for us: ${reason}` });
+  return new RegistryError('UNAVAILABLE', { reason: `not past /v2/: ${reason}` });
+}

@@ -1,0 +1,154 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { type CredentialSource, type DriverDependencies, defineDriver } from '../contracts/index.js';
+import { isRegistryHost, parseRegistryHost } from '../reference/registry-host.js';
+import { isRepositoryComponent } from '../reference/repository-name.js';
+import { Secret } from '../secret.js';
+import { duration } from '../settings/duration.js';
+import { readableFile } from '../settings/file-path.js';
+import { AuthorizedClient } from './authorized-client.js';
+import { Authorizer } from './authorizer.js';
+import { MeteredTransport } from './metered-transport.js';
+import { presetFor } from './presets/index.js';
+import { RegistryUpstream } from './registry-upstream.js';
+import { PooledTransport } from './transport.js';
+import { trustWith } from './trust.js';
+import { upstreamMetrics } from './upstream-metrics.js';
+import { UpstreamTokens } from './upstream-tokens.js';
+
+const origin = 'expected a URL such as https://gcr.io, without a path or credentials';
+const tokenUrl = 'expected an https URL without credentials';
+const proxyUrl = 'expected a URL such as http://proxy.example.com:3128';
+const timeout = () => duration({ min: '1ms', max: '1h' });
+
+const timeouts = z.strictObject({
+  connect: timeout().prefault('10s').describe('For a connection with its TLS handshake.'),
+  headers: timeout().prefault('60s').describe('From a request until the headers of its answer.'),
+  idle: timeout().prefault('60s').describe('Between two pieces of a body.'),
+});
+
+const config = z.strictObject({
+  url: z
+    .string({ error: origin })
+    .refine(isOrigin, origin)
+    .transform((text) => new URL(text))
+    .describe(
+      'The registry: `https://host[:port]`, or `http://` for one without TLS. `https://docker.io` and ' +
+        '`https://registry-1.docker.io` are Docker Hub, with its token host and `library/`.',
+    ),
+  blobs: z
+    .enum(['redirect', 'stream'])
+    .default('stream')
+    .describe(
+      "`redirect` hands the storage's signed URL to the client, so that no byte crosses the proxy; `stream` follows it.",
+    ),
+  realm: z
+    .string({ error: tokenUrl })
+    .refine(isPlainUrl, tokenUrl)
+    .transform((text) => new URL(text))
+    .optional()
+    .describe(
+      "A token endpoint, or its origin, that credentials may be sent to beside the registry's own host: " +
+        '`https://auth.example.com`.',
+    ),
+  defaultNamespace: z
+    .string()
+    .refine(isRepositoryComponent, 'expected one component of a repository name, such as library')
+    .optional()
+    .describe('Stands before names of a single component, as `library` does on Docker Hub.'),
+  ca: readableFile().optional().describe("PEM certificates to trust beside the system's roots."),
+  proxy: z
+    .string({ error: proxyUrl })
+    .refine(isProxyUrl, proxyUrl)
+    .transform((text) => new Secret(text))
+    .optional()
+    .describe('An HTTP(S) proxy to reach the registry, its token endpoint and its storage through.'),
+  timeouts: timeouts.prefault({}).describe('How long to wait for the registry.'),
+  connections: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(128)
+    .describe('Connections to one origin at the same time; more requests wait.'),
+});
+
+type RegistryConfig = z.output<typeof config>;
+
+export const driver = defineDriver({
+  apiVersion: 1,
+  kind: 'upstream',
+  type: 'registry',
+  config,
+  async open(settings: RegistryConfig, dependencies: Dependencies) {
+    const file = settings.ca && resolve(dependencies.baseDirectory, settings.ca.text);
+    const secureContext = file === undefined ? undefined : await trustWith(file);
+    const transport = new PooledTransport({
+      timeouts: settings.timeouts,
+      connections: settings.connections,
+      ...(secureContext && { secureContext }),
+      ...(settings.proxy && { proxy: settings.proxy }),
+    });
+    return assemble(settings, dependencies, transport);
+  },
+});
+
+type Dependencies = DriverDependencies & { readonly credentials: CredentialSource };
+
+/** Milliseconds: the longest that requests wait for a token together. */
+const maxTokenTime = 30_000;
+
+function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: PooledTransport) {
+  const { clock, log, credentials } = dependencies;
+  const preset = presetFor(settings.url);
+  const upstream = preset.registry ?? new URL(settings.url.origin);
+  const metrics = upstreamMetrics(dependencies.metrics, dependencies.id);
+  const transport = new MeteredTransport(pooled, metrics);
+  const timeLimit = Math.min(settings.timeouts.connect + settings.timeouts.headers, maxTokenTime);
+  const tokens = new UpstreamTokens({ transport, credentials, clock, log, metrics, timeLimit });
+  const authorizer = new Authorizer({
+    transport,
+    credentials,
+    tokens,
+    rules: {
+      upstream,
+      tokenOrigins: preset.tokenOrigins,
+      ...(settings.realm && { configured: settings.realm }),
+    },
+    registry: parseRegistryHost(preset.credentialHost ?? upstream.host),
+    log,
+    metrics,
+    timeLimit,
+  });
+  const defaultNamespace = settings.defaultNamespace ?? preset.defaultNamespace;
+  return new RegistryUpstream({
+    tools: {
+      client: new AuthorizedClient(transport, authorizer, upstream),
+      upstream,
+      blobs: settings.blobs,
+      bodyTime: settings.timeouts.headers + settings.timeouts.idle,
+      clock,
+      log,
+      metrics,
+    },
+    transport,
+    authorizer,
+    tokens,
+    ...(defaultNamespace !== undefined && { defaultNamespace }),
+  });
+}
+
+function isOrigin(text: string): boolean {
+  if (!isPlainUrl(text)) return false;
+  const url = new URL(text);
+  return url.pathname === '/' && url.search === '' && isRegistryHost(url.host);
+}
+
+function isPlainUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && url.hash === '';
+}
+
+function isProxyUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}

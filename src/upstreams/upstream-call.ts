@@ -1,0 +1,46 @@
+import type { Clock, Log, RegistryOperation, RegistryRequest } from '../contracts/index.js';
+import { RegistryError } from '../errors.js';
+import type { AuthorizedClient, Outcome } from './authorized-client.js';
+import { cut } from './bodies.js';
+import type { OperationTarget } from './operation-target.js';
+import { answerError } from './upstream-errors.js';
+import type { UpstreamMetrics } from './upstream-metrics.js';
+
+/** What every operation works with. */
+export interface UpstreamTools {
+  readonly client: AuthorizedClient;
+  readonly upstream: URL;
+  /** Blobs: the bytes, or where they are. */
+  readonly blobs: 'redirect' | 'stream';
+  /** Milliseconds for a manifest's whole body. */
+  readonly bodyTime: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: UpstreamMetrics;
+}
+
+export type OperationOf<K extends RegistryOperation['kind']> = Extract<RegistryOperation, { kind: K }>;
+
+/** One request of ours under way. */
+export interface UpstreamCall<O extends RegistryOperation = RegistryOperation> {
+  readonly request: RegistryRequest;
+  readonly operation: O;
+  readonly target: OperationTarget;
+  readonly signal: AbortSignal;
+}
+
+/** The error for an answer that is not what was asked for; its body is gone afterwards. */
+export async function failure(
+  tools: UpstreamTools,
+  call: UpstreamCall,
+  { answer, redirected }: Outcome,
+): Promise<RegistryError> {
+  if (redirected && answer.status !== 404 && answer.status !== 416 && answer.status !== 429) {
+    cut(answer.body);
+    // Storage knows nothing of registry errors: its 403 is an expired signature, not a denial.
+    return new RegistryError('UNAVAILABLE', { reason: `the upstream's storage answers ${answer.status}` });
+  }
+  const repository = call.target.repository;
+  const hidden = { host: tools.upstream.host, ...(repository !== undefined && { repository }) };
+  return answerError(answer, call.operation, hidden, tools.clock.now());
+}

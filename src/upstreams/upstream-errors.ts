@@ -1,0 +1,113 @@
+import type { RegistryOperation } from '../contracts/index.js';
+import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
+import { shorten } from '../reference/repository-name.js';
+import { cut, readBounded } from './bodies.js';
+import type { Answer } from './transport.js';
+
+const maxErrorBody = 64 * 1024;
+const errorBodyTime = 10_000;
+const maxRetryAfter = 86_400;
+
+/** We are let in, and the repository itself is refused to us: to clients the same as one that does not exist. */
+export class RepositoryRefused extends RegistryError {
+  constructor(reason: string) {
+    super('NAME_UNKNOWN', { reason });
+  }
+}
+
+/** Our own codes for "authenticate" and "broken" are never taken from an upstream. */
+const ownCodes: readonly ErrorCode[] = ['UNAUTHORIZED', 'UNAVAILABLE', 'UNKNOWN'];
+
+/** What an upstream's message must not hold on its way to a client. */
+export interface Hidden {
+  readonly host: string;
+  readonly repository?: string;
+}
+
+/**
+ * The error for an upstream's answer that is neither a success nor about our credentials. Reads the body away.
+ *
+ * @param now milliseconds since the epoch, for a Retry-After that is a date
+ */
+export async function answerError(
+  answer: Answer,
+  operation: RegistryOperation,
+  hidden: Hidden,
+  now: number,
+): Promise<RegistryError> {
+  const { status } = answer;
+  const wait = retryAfter(answer.headers.get('retry-after'), now);
+  const options = wait === undefined ? {} : { retryAfter: wait };
+  if (status < 400 || status >= 500 || status === 407 || status === 408 || operation.kind === 'ping') {
+    cut(answer.body);
+    if (status === 429) return new RegistryError('TOOMANYREQUESTS', options);
+    return new RegistryError('UNAVAILABLE', { ...options, reason: `the upstream answers ${status}` });
+  }
+  const theirs = await readError(answer);
+  const message = publicMessage(theirs.message, hidden);
+  const said = message === undefined ? options : { ...options, message };
+  const reason = `the upstream answers ${status}${theirs.code ? ` ${theirs.code}` : ''}`;
+  if (status === 429) return new RegistryError('TOOMANYREQUESTS', { ...said, reason });
+  if (status === 416) return new RegistryError('RANGE_INVALID', { reason });
+  const code = theirs.code;
+  if (status === 404) {
+    const known = code !== undefined && errorTable[code].http === 404;
+    return new RegistryError(known ? code : unknownCode(operation), { ...said, reason });
+  }
+  if (code !== undefined) return new RegistryError(code, { ...said, reason, status });
+  return new RegistryError(status === 405 ? 'UNSUPPORTED' : 'UNKNOWN', { ...said, reason, status });
+}
+
+function unknownCode(operation: RegistryOperation): ErrorCode {
+  switch (operation.kind) {
+    case 'manifest':
+      return 'MANIFEST_UNKNOWN';
+    case 'blob':
+      return 'BLOB_UNKNOWN';
+    case 'upload':
+      return operation.session === undefined ? 'NAME_UNKNOWN' : 'BLOB_UPLOAD_UNKNOWN';
+    default:
+      return 'NAME_UNKNOWN';
+  }
+}
+
+/** OCI distribution-spec v1.1, "Error Codes": the first of `errors`. */
+async function readError(answer: Answer): Promise<{ code?: ErrorCode; message?: string }> {
+  let first: unknown;
+  try {
+    const bytes = await readBounded(answer.body, maxErrorBody, errorBodyTime);
+    const document: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
+    first = (document as { errors?: unknown[] } | null)?.errors?.[0];
+  } catch {
+    return {}; // a load balancer's HTML page, or nothing
+  }
+  if (typeof first !== 'object' || first === null) return {};
+  const { code, message } = first as { code?: unknown; message?: unknown };
+  return {
+    ...(typeof code === 'string' && isForeignCode(code) && { code }),
+    ...(typeof message === 'string' && message !== '' && { message }),
+  };
+}
+
+function isForeignCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorTable, code) && !ownCodes.includes(code as ErrorCode);
+}
+
+/** The upstream's words, where they tell nothing of what stands behind our names. */
+function publicMessage(message: string | undefined, { host, repository }: Hidden): string | undefined {
+  if (message === undefined) return undefined;
+  const namespace = repository?.includes('/') ? repository.slice(0, repository.indexOf('/')) : undefined;
+  const secrets = ['://', host, repository, namespace].filter((text) => text !== undefined && text !== '');
+  const lower = message.toLowerCase();
+  if (secrets.some((text) => lower.includes(text as string))) return undefined;
+  return shorten(message, 300);
+}
+
+/** RFC 9110 section 10.2.3: seconds or a date. @returns seconds, at most a day */
+export function retryAfter(header: string | undefined, now: number): number | undefined {
+  if (header === undefined) return undefined;
+  const text = header.trim();
+  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : Math.ceil((Date.parse(text) - now) / 1000);
+  if (!Number.isFinite(seconds)) return undefined;
+  return Math.min(Math.max(seconds, 0), maxRetryAfter);
+}

@@ -1,0 +1,166 @@
+import { resolve } from 'node:path';
+import { parseOptions, verify } from '@node-rs/bcrypt';
+import { z } from 'zod';
+import { defineDriver } from '../contracts/driver.js';
+import type { CallOptions, ClientCredentials, Log, Principal, Verifier } from '../contracts/index.js';
+import { describeError, RegistryError } from '../errors.js';
+import { ChangingFile } from '../settings/changing-file.js';
+import { readableFile } from '../settings/file-path.js';
+
+/** Under the four threads of libuv's pool, so that files and DNS never wait behind password hashes. */
+const concurrentHashes = 2;
+/** Waiting logins beyond this are told to come back: each costs tens of milliseconds of CPU. */
+const waitingHashes = 200;
+const maxFileSize = 4 * 1024 * 1024;
+/** bcrypt reads 72 bytes; far longer ones are not passwords but load. */
+const maxPasswordBytes = 4096;
+/** bcrypt's cost is a power of two: 2^16 is seconds a login. */
+const maxCost = 15;
+
+interface Users {
+  readonly hashes: ReadonlyMap<string, string>;
+  /** As costly as the costliest hash of the file: compared where there is no such user (threat 16). */
+  readonly dummy: string;
+}
+
+/**
+ * Parses Apache's htpasswd format with bcrypt hashes (`htpasswd -B`).
+ *
+ * @throws an Error naming the line
+ */
+export function parseHtpasswd(text: string): Users {
+  const hashes = new Map<string, string>();
+  let cost = 5;
+  for (const [i, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue;
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon);
+    const hash = line.slice(colon + 1).trim();
+    if (colon < 1) throw new Error(`line ${i + 1}: expected NAME:HASH`);
+    if (hashes.has(name)) throw new Error(`line ${i + 1}: the user of this line stands on an earlier one`);
+    cost = Math.max(cost, costOf(hash, i + 1));
+    hashes.set(name, hash);
+  }
+  return { hashes, dummy: dummyHash(cost) };
+}
+
+/** A hash that no known password has; it costs as much to compare as a real one. */
+function dummyHash(cost: number): string {
+  return `$2b$${String(cost).padStart(2, '0')}$${'abcdefghijklmnopqrstuu'}${'.'.repeat(31)}`;
+}
+
+function costOf(hash: string, line: number): number {
+  let cost: number;
+  try {
+    if (!/^\$2[aby]\$/.test(hash)) throw new Error('not bcrypt');
+    cost = parseOptions(hash).cost;
+  } catch {
+    throw new Error(`line ${line}: expected a bcrypt hash ($2y$…), as 'htpasswd -B' writes it`);
+  }
+  if (cost > maxCost) throw new Error(`line ${line}: its bcrypt cost is ${cost}, over ${maxCost}`);
+  return cost;
+}
+
+class HtpasswdVerifier implements Verifier {
+  readonly #id: string;
+  readonly #file: ChangingFile<Users>;
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(id: string, file: ChangingFile<Users>) {
+    this.#id = id;
+    this.#file = file;
+  }
+
+  async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
+    if (shown.kind !== 'password') return undefined;
+    const users = await this.#users();
+    const hash = users.hashes.get(shown.username);
+    const password = shown.password.reveal();
+    const matches =
+      Buffer.byteLength(password) <= maxPasswordBytes &&
+      (await this.#compare(password, hash ?? users.dummy, o));
+    if (hash === undefined) return undefined;
+    if (!matches) throw new RegistryError('UNAUTHORIZED', { reason: `wrong password for '${this.#id}'` });
+    return this.#principal(shown.username);
+  }
+
+  async recheck(known: Principal): Promise<Principal | undefined> {
+    const users = await this.#users();
+    return users.hashes.has(known.name) ? this.#principal(known.name) : undefined;
+  }
+
+  async close(): Promise<void> {}
+
+  #principal(name: string): Principal {
+    return { verifier: this.#id, name, kind: 'human', groups: [], attributes: {} };
+  }
+
+  async #users(): Promise<Users> {
+    try {
+      return await this.#file.read();
+    } catch (error) {
+      throw new RegistryError('UNAVAILABLE', { cause: error });
+    }
+  }
+
+  async #compare(password: string, hash: string, o: CallOptions): Promise<boolean> {
+    if (this.#running >= concurrentHashes) await this.#wait(o);
+    this.#running++;
+    try {
+      return await verify(password, hash);
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  #wait({ signal }: CallOptions): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#waiting.length >= waitingHashes) {
+      throw new RegistryError('TOOMANYREQUESTS', {
+        retryAfter: 5,
+        reason: 'too many logins wait for a password hash',
+      });
+    }
+    return new Promise((go, fail) => {
+      const abort = () => {
+        const i = this.#waiting.indexOf(start);
+        if (i >= 0) this.#waiting.splice(i, 1);
+        fail(signal.reason);
+      };
+      const start = () => {
+        signal.removeEventListener('abort', abort);
+        go();
+      };
+      this.#waiting.push(start);
+      signal.addEventListener('abort', abort, { once: true });
+    });
+  }
+}
+
+function openFile(path: string, log: Log): ChangingFile<Users> {
+  return new ChangingFile(path, {
+    parse: parseHtpasswd,
+    maxSize: maxFileSize,
+    onFailure: (error) =>
+      log.error({ reason: describeError(error) }, 'users not reloaded, the old ones stay'),
+    onChange: () => log.info({ file: path }, 'users reloaded'),
+  });
+}
+
+export const driver = defineDriver({
+  apiVersion: 1,
+  kind: 'verifier',
+  type: 'htpasswd',
+  config: z.strictObject({
+    file: readableFile().describe(
+      'Users and bcrypt hashes, as `htpasswd -B` writes them; read again when it changes',
+    ),
+  }),
+  async open(config, { id, baseDirectory, log }) {
+    const file = openFile(resolve(baseDirectory, config.file.text), log);
+    await file.read();
+    return new HtpasswdVerifier(id, file);
+  },
+});

@@ -1,0 +1,49 @@
+import { type CommandResult, run } from './command.js';
+import { startContainerd } from './containerd.js';
+import { type Program, startProgram } from './program.js';
+import type { Workspace } from './workspace.js';
+
+export interface Dockerd extends Program {
+  /** The socket's path. */
+  readonly socket: string;
+  /** Runs the docker client against it. Each `client` has its own logins. */
+  docker(
+    args: readonly string[],
+    o?: { readonly input?: string; readonly client?: string },
+  ): Promise<CommandResult>;
+}
+
+/**
+ * Starts a Docker Engine that touches nothing of the machine: no bridge, no firewall rules, no forwarding, its own
+ * containerd. It counts loopback registries as insecure, so plain http works there.
+ */
+export async function startDockerd(workspace: Workspace): Promise<Dockerd> {
+  const directory = (name: string) => workspace.path('docker', name);
+  const socket = directory('docker.sock');
+  const clientEnvironment = (client: string) =>
+    workspace.environment({
+      DOCKER_HOST: `unix://${socket}`,
+      DOCKER_CONFIG: directory(client),
+      DOCKER_BUILDKIT: '0',
+    });
+  const docker: Dockerd['docker'] = (args, { input, client = 'client' } = {}) =>
+    run('docker', args, { env: clientEnvironment(client), ...(input !== undefined && { input }) });
+  const containerd = await startContainerd(workspace, 'docker/containerd');
+  const program = await startProgram(workspace, {
+    command: 'dockerd',
+    args: [
+      `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json') }))}`,
+      `--data-root=${directory('data')}`,
+      `--exec-root=${directory('exec')}`,
+      `--containerd=${containerd.socket}`,
+      `--pidfile=${directory('docker.pid')}`,
+      `--host=unix://${socket}`,
+      '--bridge=none',
+      '--iptables=false',
+      '--ip-forward=false',
+      '--storage-driver=vfs',
+    ],
+    ready: async () => (await docker(['version'])).code === 0,
+  });
+  return { ...program, socket, docker };
+}

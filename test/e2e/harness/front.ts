@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { type CommandResult, succeeded } from './command.js';
+import { type DockerRegistry, startDockerRegistry, writeHtpasswd } from './docker-registry.js';
+import { makeOciLayout, type OciLayout } from './oci-layout.js';
+import { proxyAddress, type RunningProxy, startProxy } from './proxy.js';
+import { skopeo } from './skopeo.js';
+import type { Workspace } from './workspace.js';
+
+// The house every client's test walks into:
+//
+//   open/NAME     docker-registry without credentials, team/NAME there
+//   closed/NAME   docker-registry with htpasswd, team/NAME there; the proxy alone knows its password
+//   hidden/NAME   the same as closed, but no rule lets anyone in
+//   mirror        open again, for containerd's `?ns=docker.io`
+//
+// alice may pull and push everywhere but hidden; bob may pull open.
+
+/** Characters that a careless client or server splits, decodes or escapes. */
+const passwords = { alice: 'w0nder:land+%20&/=?', bob: 'bu1lder' };
+
+export interface Front {
+  readonly proxy: RunningProxy;
+  readonly open: DockerRegistry;
+  readonly closed: DockerRegistry;
+  /** There as `tiny` with the tags 1 and 2 in both registries. */
+  readonly image: OciLayout;
+  readonly passwords: typeof passwords;
+  /** The proxy's configuration without what `startProxy` fills in. */
+  readonly configuration: object;
+  /** @throws an Error where the proxy ever wrote a password, a header with one, or a token */
+  assertNoSecretWritten(): void;
+}
+
+/** Starts two registries and the proxy in front of them. */
+export async function startFront(workspace: Workspace): Promise<Front> {
+  const upstreamPassword = randomBytes(12).toString('hex');
+  const users = { robot: upstreamPassword };
+  const open = await startDockerRegistry(workspace);
+  const closed = await startDockerRegistry(workspace, { kind: 'htpasswd', users });
+  const image = await makeOciLayout(workspace, 'tiny');
+  for (const tag of ['1', '2']) {
+    await upload(workspace, image, `${open.host}/team/tiny:${tag}`);
+    await upload(workspace, image, `${closed.host}/team/tiny:${tag}`, `robot:${upstreamPassword}`);
+  }
+  await writeHtpasswd(workspace, 'proxy/users.htpasswd', passwords);
+  workspace.file('proxy/upstream-password', upstreamPassword);
+  const configuration = frontConfiguration(open, closed);
+  const proxy = await startProxy(workspace, await proxyAddress(), configuration);
+  const secrets = [...Object.entries(passwords), ...Object.entries(users)].flatMap(formsOf);
+  const assertNoSecretWritten = () => refuseSecrets(proxy.output(), secrets);
+  return { proxy, open, closed, image, passwords, configuration, assertNoSecretWritten };
+}
+
+function frontConfiguration(open: DockerRegistry, closed: DockerRegistry): object {
+  const credentials = { type: 'static', username: 'robot', password: { file: 'upstream-password' } };
+  return {
+    upstreams: { open: { url: open.url }, closed: { url: closed.url, credentials } },
+    routes: [
+      { prefix: 'open/', upstream: 'open', rewrite: 'team/' },
+      { prefix: 'closed/', upstream: 'closed', rewrite: 'team/' },
+      { prefix: 'hidden/', upstream: 'closed', rewrite: 'team/' },
+      { prefix: 'mirror/', upstream: 'open', ns: 'docker.io' },
+    ],
+    verifiers: [{ id: 'local', type: 'htpasswd', file: 'users.htpasswd' }],
+    policy: [
+      {
+        names: ['local:alice'],
+        repositories: ['open/**', 'closed/**', 'mirror/**'],
+        actions: ['pull', 'push'],
+      },
+      { names: ['local:bob'], repositories: ['open/**'], actions: ['pull'] },
+    ],
+    token: { keys: { directory: 'keys' } },
+    state: { type: 'file', path: 'state' },
+    log: { level: 'debug' },
+  };
+}
+
+/** Copies an image into a registry. @param credentials `user:password` */
+export async function upload(
+  workspace: Workspace,
+  image: OciLayout,
+  target: string,
+  credentials?: string,
+): Promise<CommandResult> {
+  const as = credentials === undefined ? ['--dest-no-creds'] : ['--dest-creds', credentials];
+  const copy = [
+    'copy',
+    '--dest-tls-verify=false',
+    ...as,
+    `oci:${image.directory}:latest`,
+    `docker://${target}`,
+  ];
+  return succeeded(await skopeo(workspace, 'upload')(copy));
+}
+
+/** A password as it may turn up: as it is, URL-encoded, in JSON, and as Basic sends it. */
+function formsOf([name, password]: readonly [string, string]): readonly string[] {
+  return [
+    password,
+    encodeURIComponent(password),
+    JSON.stringify(password).slice(1, -1),
+    Buffer.from(`${name}:${password}`).toString('base64'),
+  ];
+}
+
+/** A JWT with its signature: the first two parts alone open nothing. */
+const token = /eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}/;
+
+function refuseSecrets(output: string, secrets: readonly string[]): void {
+  const lines = output.split('\n');
+  const shown = lines.filter((line) => token.test(line) || secrets.some((secret) => line.includes(secret)));
+  if (lines.length < 2) throw new Error('the proxy wrote nothing: there is nothing to look at');
+  if (shown.length > 0) throw new Error(`secrets in the output:\n${shown.join('\n')}`);
+}

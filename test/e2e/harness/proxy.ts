@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type CommandResult, run } from './command.js';
+import { freePort } from './free-port.js';
+import { answers, type Program, startProgram } from './program.js';
+import type { Workspace } from './workspace.js';
+
+const root = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
+
+/** Where a proxy listens: known before it starts, so that others can be told. */
+export interface ProxyAddress {
+  /** `127.0.0.1:PORT`. */
+  readonly host: string;
+  readonly url: string;
+  readonly adminHost: string;
+}
+
+export interface RunningProxy extends ProxyAddress {
+  /** Everything it wrote, over all restarts. */
+  output(): string;
+  isRunning(): boolean;
+  stop(): Promise<void>;
+  /** Stops it, and starts it on the same port; with another configuration where one is given. */
+  restart(configuration?: object): Promise<void>;
+  /** Overwrites the configuration's file, which the running proxy watches. */
+  rewrite(configuration: object): void;
+  /** The most memory it has held, in bytes. */
+  peakMemory(): number;
+}
+
+export async function proxyAddress(): Promise<ProxyAddress> {
+  const host = `127.0.0.1:${await freePort()}`;
+  return { host, url: `http://${host}`, adminHost: `127.0.0.1:${await freePort()}` };
+}
+
+/** Starts our own proxy as a program of its own; `listen`, `externalUrl` and `admin` are filled in. */
+export async function startProxy(
+  workspace: Workspace,
+  address: ProxyAddress,
+  configuration: object,
+): Promise<RunningProxy> {
+  const write = (settings: object) =>
+    workspace.file('proxy/proxy.yaml', JSON.stringify({ ...listening(address), ...settings }, undefined, 2)); // JSON is YAML
+  const file = write(configuration);
+  const runs: Program[] = [];
+  const current = () => runs.at(-1);
+  const start = async () => {
+    const [script, ...args] = proxyArguments('serve', '--config', file);
+    const command = { command: process.execPath, args: [script, ...args], cwd: root };
+    runs.push(await startProgram(workspace, { ...command, ready: () => answers(`${address.url}/v2/`) }));
+  };
+  await start();
+  return {
+    ...address,
+    output: () => runs.map((program) => program.output()).join(''),
+    isRunning: () => current()?.isRunning() ?? false,
+    stop: async () => current()?.stop(),
+    restart: async (settings) => {
+      await current()?.stop();
+      if (settings) write(settings);
+      await start();
+    },
+    rewrite: (settings) => void write(settings),
+    peakMemory: () => peakMemory(current()?.pid ?? 0),
+  };
+}
+
+/** Runs one of the proxy's commands to its end: `check`, `explain`. */
+export function runProxyCommand(workspace: Workspace, ...args: readonly string[]): Promise<CommandResult> {
+  return run(process.execPath, proxyArguments(...args), { env: workspace.environment(), cwd: root });
+}
+
+function listening({ host, url, adminHost }: ProxyAddress): object {
+  return { listen: host, externalUrl: url, admin: { listen: adminHost } };
+}
+
+/** `npm test` builds first, and says so; a test file run by itself takes the source as it is. */
+function proxyArguments(...args: readonly string[]): [string, ...string[]] {
+  return process.env.TEST_BUILT === '1'
+    ? [join(root, 'dist/bin/docker-registry-proxy.js'), ...args]
+    : ['--import', 'tsx', join(root, 'src/bin/docker-registry-proxy.ts'), ...args];
+}
+
+/** `VmHWM` of proc(5), in bytes. */
+function peakMemory(pid: number): number {
+  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(line?.[1]) * 1024;
+}

@@ -1,0 +1,15 @@
+import { type CommandResult, run } from './command.js';
+import type { Workspace } from './workspace.js';
+
+/** Runs skopeo. */
+export type Skopeo = (args: readonly string[], input?: string) => Promise<CommandResult>;
+
+/** A skopeo of its own: what one logs in to, another does not know. */
+export function skopeo(workspace: Workspace, name = 'skopeo'): Skopeo {
+  const env = workspace.environment({
+    REGISTRY_AUTH_FILE: workspace.path(name, 'auth.json'),
+    CONTAINERS_REGISTRIES_CONF: workspace.file(`${name}/registries.conf`, ''),
+    XDG_RUNTIME_DIR: workspace.path(name),
+  });
+  return (args, input) => run('skopeo', args, { env, ...(input !== undefined && { input }) });
+}
