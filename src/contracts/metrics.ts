@@ -1,5 +1,5 @@
 /**
- * Prometheus metrics. Asking again for a name gives the same metric, so a reload keeps its counts. A label's value
+ * Prometheus metrics; the program's own prefix is put before each name. Asking again for a name gives the same metric, so a reload keeps its counts. A label's value
  * comes from a closed set (an upstream's name, a code), never from a client.
  */
 export interface Metrics {

@@ -5,19 +5,19 @@ const durations = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 /** The metrics of the client side. */
 export function frontMetrics(metrics: Metrics) {
   return {
-    requests: metrics.counter('registry_proxy_requests_total', 'Registry requests answered', [
+    requests: metrics.counter('requests_total', 'Registry requests answered', [
       'operation',
       'method',
       'status',
       'upstream',
     ]),
     duration: metrics.histogram(
-      'registry_proxy_request_duration_seconds',
+      'request_duration_seconds',
       'Seconds from the request to the end of its answer',
       ['operation'],
       durations,
     ),
-    bytes: metrics.counter('registry_proxy_sent_bytes_total', 'Body bytes sent to clients', ['upstream']),
-    tokens: metrics.counter('registry_proxy_token_requests_total', 'Token requests answered', ['status']),
+    bytes: metrics.counter('sent_bytes_total', 'Body bytes sent to clients', ['upstream']),
+    tokens: metrics.counter('token_requests_total', 'Token requests answered', ['status']),
   };
 }
