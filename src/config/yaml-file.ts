@@ -40,7 +40,7 @@ export async function readYamlFile(
     return parseYaml(file, text);
   } catch (error) {
     // `yaml` throws for an alias bomb, and a stack overflow for brackets nested by the thousand.
-    return whole(`cannot be parsed: ${describeError(error)}`);
+    return whole(`cannot be parsed: ${withoutSource(describeError(error))}`);
   }
 }
 
@@ -77,7 +77,7 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
     message: withoutSource(error.message),
   }));
   problems.push(
-    ...refusedKeys(document).map(({ offset, message }) => ({ file, ...place(offset), path: '', message })),
+    ...refusedNodes(document).map(({ offset, message }) => ({ file, ...place(offset), path: '', message })),
   );
   if (problems.length > 0) return { problems };
   return {
@@ -92,20 +92,24 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
 }
 
 /** The parser's messages may end with the text they complain about. */
-const withoutSource = (message: string) =>
-  message
-    .replace(/: ".*$/s, '')
-    .split('\n', 1)
-    .join('');
+const withoutSource = (message: string) => message.replace(/: .*$/s, '').replace(/\n.*$/s, '');
 
-/** Keys that would not survive becoming a plain object's. */
-function refusedKeys(document: Document.Parsed): { offset: number; message: string }[] {
+/** Keys that would not survive becoming a plain object's, and aliases of nothing. */
+function refusedNodes(document: Document.Parsed): { offset: number; message: string }[] {
   const refused: { offset: number; message: string }[] = [];
+  const anchors = new Set<string>();
   visit(document, {
     Pair(_, pair) {
       const { key } = pair;
       if (isScalar(key) && key.value !== null && key.value !== '__proto__') return;
       refused.push({ offset: startOf(key) ?? startOf(pair.value) ?? 0, message: 'not a usable key' });
+    },
+    Node(_, node) {
+      if (isAlias(node)) {
+        if (anchors.has(node.source)) return;
+        const message = 'an alias of no anchor above; a text that begins with * needs quotes';
+        refused.push({ offset: startOf(node) ?? 0, message });
+      } else if (node.anchor !== undefined) anchors.add(node.anchor);
     },
   });
   return refused;

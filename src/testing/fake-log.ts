@@ -41,14 +41,14 @@ export class FakeLog implements Log {
 }
 
 function printable(value: unknown): string {
-  const above: object[] = [];
+  const above: { readonly original: object; readonly shown: object }[] = [];
   return JSON.stringify(value, function (this: object, _key, member: unknown) {
     if (typeof member === 'bigint') return String(member);
     if (typeof member !== 'object' || member === null) return member;
-    while (above.length > 0 && above.at(-1) !== this) above.pop();
-    if (above.includes(member)) return '[circular]';
+    while (above.length > 0 && above.at(-1)?.shown !== this) above.pop();
+    if (above.some(({ original }) => original === member)) return '[circular]';
     const shown = plain(member);
-    above.push(shown);
+    above.push({ original: member, shown });
     return shown;
   });
 }
@@ -57,7 +57,7 @@ function printable(value: unknown): string {
 function plain(value: object): object {
   if (value instanceof Error) {
     const { name, message, stack, cause } = value;
-    return { name, message, stack, cause, ...value };
+    return Object.assign({ name, message, stack, cause }, value);
   }
   if (value instanceof Map) return [...value];
   if (value instanceof Set) return [...value];

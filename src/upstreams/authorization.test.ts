@@ -123,13 +123,17 @@ describe('authorization towards an upstream', () => {
       assert.match(logged.join('\n'), /refuses our credential/);
       assert.doesNotMatch(logged.join('\n'), /old-password/);
     });
-
-    test(`no ${kind} credential where one is needed is UNAVAILABLE`, async (t) => {
-      const remote = await registry(t, { auth: { kind, ...user } });
-      const { fetch } = await openUpstream(t, remote.url);
-      await assert.rejects(fetch('GET', app), failsWith('UNAVAILABLE', /credential/));
-    });
   }
+
+  test('no credential where one is needed is UNAVAILABLE', async (t) => {
+    const basic = await registry(t, { auth: { kind: 'basic', ...user } });
+    const one = await openUpstream(t, basic.url);
+    await assert.rejects(one.fetch('GET', app), failsWith('UNAVAILABLE', /there is none/));
+    const bearer = await registry(t, { auth: { kind: 'token', ...user } });
+    bearer.faults.add({ server: 'token' }, { answer: { status: 401 } });
+    const other = await openUpstream(t, bearer.url);
+    await assert.rejects(other.fetch('GET', app), failsWith('UNAVAILABLE', /without a credential/));
+  });
 
   test('a repository that answers 401 to its token is NAME_UNKNOWN and counted', async (t) => {
     const remote = await registry(t, {

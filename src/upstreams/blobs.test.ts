@@ -4,7 +4,6 @@ import type { AddressInfo } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { digestOf } from '../reference/digest.js';
 import {
-  bytesOf,
   contentOf,
   generatedBlob,
   type MemoryRegistryOptions,
@@ -85,7 +84,7 @@ describe('a blob of an upstream', () => {
     test(`whose HEAD is refused with ${status} is asked by a GET that is cut`, async (t) => {
       const remote = await registry(t);
       const size = 64 * 1024 * 1024;
-      const big = remote.putBlob('team/app', generatedBlob(size));
+      const big = remote.putBlob('team/app', await generatedBlob(size));
       const headers = { 'www-authenticate': `Bearer realm="${remote.tokenUrl}",service="memory-registry"` };
       remote.faults.add({ method: 'HEAD', path: '/blobs/' }, { answer: { status, headers } });
       const { fetch } = await openUpstream(t, remote.url, { credentials: credentials() });
@@ -146,7 +145,7 @@ describe('a blob of an upstream', () => {
     const size = 256 * 1024 * 1024;
     for (const leave of ['abort', 'destroy'] as const) {
       const remote = await registry(t);
-      const big = remote.putBlob('team/app', generatedBlob(size));
+      const big = remote.putBlob('team/app', await generatedBlob(size));
       const { fetch } = await openUpstream(t, remote.url, { credentials: credentials() });
       const controller = new AbortController();
       const response = await fetch('GET', operations.blob('team/app', big.digest), {
@@ -211,12 +210,11 @@ describe('a blob of an upstream', () => {
     assert.equal(remote.requests.filter((request) => request.path === '/x').length, 5);
   });
 
-  test('keeps its bytes: the whole of 64 MiB is verified by the reader', async (t) => {
+  test('is the same after 64 MiB', async (t) => {
     const remote = await registry(t, { storage: { redirect: 'absolute' } });
-    const big = remote.putBlob('team/app', generatedBlob(64 * 1024 * 1024));
+    const big = remote.putBlob('team/app', await generatedBlob(64 * 1024 * 1024));
     const { fetch } = await openUpstream(t, remote.url, { credentials: credentials() });
     const got = await bytesOfBody(await fetch('GET', operations.blob('team/app', big.digest)));
     assert.equal(digestOf(got), big.digest);
-    assert.ok(bytesOf(contentOf(bytes)).equals(bytes));
   });
 });

@@ -66,9 +66,10 @@ async function getManifest(
     cut(answer.body);
     throw new RegistryError('UNAVAILABLE', { reason: 'the upstream compresses a manifest unasked' });
   }
-  const bytes = await readManifest(tools, call, answer.body, contentLength(answer));
+  const declared = contentLength(answer);
+  const bytes = await readManifest(tools, call, answer.body, declared);
   headers.set('content-length', String(bytes.length));
-  headers.set('docker-content-digest', verified(call, headers, bytes));
+  headers.set('docker-content-digest', verified(call, headers, bytes, declared));
   return { status: 200, headers, body: Readable.from([bytes], { objectMode: false }) };
 }
 
@@ -90,7 +91,7 @@ async function readManifest(
     bytes = await readBounded(body, maxManifest, tools.bodyTime);
   } catch (error) {
     if (call.signal.aborted) throw call.signal.reason;
-    throw new RegistryError('UNAVAILABLE', { reason: 'the upstream cut a manifest short', cause: error });
+    throw cutShort(error);
   }
   if (bytes === undefined) throw tooLarge;
   return bytes;
@@ -100,17 +101,35 @@ async function readManifest(
 function verified(
   call: UpstreamCall<OperationOf<'manifest'>>,
   headers: ReadonlyMap<string, string>,
-  bytes: Uint8Array,
+  bytes: Buffer,
+  declared: number | undefined,
 ): Digest {
   const { reference } = call.operation;
   const said = headers.get('docker-content-digest');
   const asked = reference.kind === 'digest' ? reference.digest : undefined;
   const expected = asked ?? (said !== undefined && isDigest(said) ? said : undefined);
-  if (expected === undefined) return digestOf(bytes);
+  if (expected === undefined) {
+    // With neither length nor digest, an answer that ends with its connection may have been cut.
+    if (declared === undefined && !isJson(bytes)) throw cutShort();
+    return digestOf(bytes);
+  }
   const type = (headers.get('content-type') ?? '').split(';')[0]?.trim();
   if (type === signedSchema1 || !isComputable(expected)) return expected;
   if (digestOf(bytes, digestAlgorithm(expected)) !== expected) {
     throw new RegistryError('UNAVAILABLE', { reason: `the upstream's bytes are not those of ${expected}` });
   }
   return expected;
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function cutShort(cause?: unknown): RegistryError {
+  return new RegistryError('UNAVAILABLE', { reason: 'the upstream cut a manifest short', cause });
 }

@@ -1,5 +1,6 @@
 import type { CallOptions, RegistryRequest, RegistryResponse, Upstream } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import type { RegistryHost } from '../reference/registry-host.js';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
 import type { Authorizer } from './authorizer.js';
 import { discard } from './bodies.js';
@@ -17,14 +18,18 @@ export interface RegistryUpstreamParts {
   readonly transport: Transport;
   readonly authorizer: Authorizer;
   readonly tokens: UpstreamTokens;
+  /** The name it has in credential stores: `docker.io` for Docker Hub. */
+  readonly registry: RegistryHost;
   readonly defaultNamespace?: string;
 }
 
 /** One remote registry that speaks the OCI distribution-spec. */
 export class RegistryUpstream implements Upstream {
+  readonly registry: RegistryHost;
   readonly #parts: RegistryUpstreamParts;
 
   constructor(parts: RegistryUpstreamParts) {
+    this.registry = parts.registry;
     this.#parts = parts;
   }
 

@@ -101,6 +101,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
   const { clock, log, credentials } = dependencies;
   const preset = presetFor(settings.url);
   const upstream = preset.registry ?? new URL(settings.url.origin);
+  const registry = parseRegistryHost(preset.credentialHost ?? upstream.host);
   const metrics = upstreamMetrics(dependencies.metrics, dependencies.id);
   const transport = new MeteredTransport(pooled, metrics);
   const timeLimit = Math.min(settings.timeouts.connect + settings.timeouts.headers, maxTokenTime);
@@ -114,7 +115,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
       tokenOrigins: preset.tokenOrigins,
       ...(settings.realm && { configured: settings.realm }),
     },
-    registry: parseRegistryHost(preset.credentialHost ?? upstream.host),
+    registry,
     log,
     metrics,
     timeLimit,
@@ -133,6 +134,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
     transport,
     authorizer,
     tokens,
+    registry,
     ...(defaultNamespace !== undefined && { defaultNamespace }),
   });
 }

@@ -4,7 +4,6 @@ import { failedWith, succeeded } from './harness/command.js';
 import { startDockerd } from './harness/dockerd.js';
 import { startFront } from './harness/front.js';
 import { requirePrograms } from './harness/require-programs.js';
-import { skopeo } from './harness/skopeo.js';
 import { openWorkspace } from './harness/workspace.js';
 
 const refused = /denied|unauthorized|authentication required|insufficient/i;
@@ -13,7 +12,7 @@ test('docker', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr')) return;
   const workspace = await openWorkspace();
   t.after(() => workspace.close());
-  const { proxy, closed, image, passwords, assertNoSecretWritten } = await startFront(workspace);
+  const { proxy, image, passwords, assertNoSecretWritten } = await startFront(workspace);
   const { docker } = await startDockerd(workspace);
   const { host } = proxy;
   const login = (name: string) => ['login', '-u', name, '--password-stdin', host];
@@ -59,23 +58,10 @@ test('docker', async (t) => {
     failedWith(await docker(['pull', `${host}/closed/tiny:absent`]), /not found|unknown/i);
   });
 
-  await t.test('pushes', async () => {
+  await t.test('is told that nothing can be pushed', async () => {
     succeeded(await docker(['pull', `${host}/closed/tiny:1`]));
-    succeeded(await docker(['tag', `${host}/closed/tiny:1`, `${host}/closed/pushed:new`]));
-    succeeded(await docker(['push', `${host}/closed/pushed:new`]));
-    const robot = `robot:${workspace.read('proxy/upstream-password')}`;
-    const inspect = [
-      'inspect',
-      '--tls-verify=false',
-      '--creds',
-      robot,
-      `docker://${closed.host}/team/pushed:new`,
-    ];
-    succeeded(await skopeo(workspace)(inspect));
-  });
-
-  await t.test('may not push with a rule for pulling only', async () => {
     succeeded(await docker(['tag', `${host}/closed/tiny:1`, `${host}/open/pushed:new`]));
+    failedWith(await docker(['push', `${host}/open/pushed:new`]), /unsupported/);
     failedWith(await docker(['push', `${host}/open/pushed:new`], { client: 'bob' }), refused);
   });
 

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { tinyImage } from '../../src/testing/tiny-image.js';
 import { failedWith, succeeded } from './harness/command.js';
 import { startContainerd, writeHosts } from './harness/containerd.js';
 import { startDockerRegistry } from './harness/docker-registry.js';
 import { startDockerd } from './harness/dockerd.js';
-import { upload } from './harness/front.js';
-import { makeOciLayout } from './harness/oci-layout.js';
+import { refuseSecrets, upload } from './harness/front.js';
+import { writeOciLayout } from './harness/oci-layout.js';
 import { podman } from './harness/podman.js';
 import { requirePrograms } from './harness/require-programs.js';
 import { skopeo } from './harness/skopeo.js';
@@ -25,7 +26,7 @@ test('without the proxy', async (t) => {
   });
   const open = await startDockerRegistry(workspace);
   const closed = await startDockerRegistry(workspace, { kind: 'htpasswd', users: { alice: password } });
-  const image = await makeOciLayout(workspace, 'tiny');
+  const image = writeOciLayout(workspace, 'tiny', tinyImage('hello'));
   await upload(workspace, image, `${open.host}/team/tiny:1`);
   await upload(workspace, image, `${closed.host}/team/tiny:1`, `alice:${password}`);
 
@@ -69,4 +70,15 @@ test('without the proxy', async (t) => {
     succeeded(await containerd.pull('docker.io/team/tiny:1', ['--hosts-dir', hosts]));
     assert.ok(open.output().includes('ns=docker.io'));
   });
+});
+
+test('secrets in an output are found', () => {
+  const secrets = ['hunter2', Buffer.from('alice:hunter2').toString('base64')];
+  const clean = '{"msg":"serving"}\n{"msg":"authorization: [secret]"}\n';
+  refuseSecrets(clean, secrets);
+  const token = ['eyJhbGciOiJFUzI1NiJ9', 'eyJzdWIiOiJhbGljZSJ9', 'c2lnbmF0dXJlLW9mLWl0'].join('.');
+  for (const shown of ['password=hunter2', `Basic ${secrets[1]}`, `Bearer ${token}`]) {
+    assert.throws(() => refuseSecrets(`${clean}{"msg":"${shown}"}\n`, secrets), /secrets in the output/);
+  }
+  assert.throws(() => refuseSecrets('', secrets), /wrote nothing/);
 });

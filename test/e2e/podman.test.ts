@@ -44,14 +44,20 @@ test('podman and buildah', async (t) => {
     });
   }
 
+  await t.test('pull what a rule allows', async () => {
+    succeeded(await bob.buildah(['pull', insecure, `${host}/open/tiny:1`]));
+  });
+
   await t.test('list tags', async () => {
-    const search = ['search', insecure, '--list-tags', '--format', '{{.Tag}}', `${host}/closed/tiny`];
-    assert.deepEqual(
-      succeeded(await alice.podman(search))
-        .stdout.trim()
-        .split('\n'),
-      ['1', '2'],
-    );
+    const search = ['search', insecure, '--list-tags', `${host}/closed/tiny`];
+    const rows = succeeded(await alice.podman(search))
+      .stdout.trim()
+      .split('\n')
+      .slice(1);
+    assert.deepEqual(rows.map((row) => row.split(/\s+/)).sort(), [
+      [`${host}/closed/tiny`, '1'],
+      [`${host}/closed/tiny`, '2'],
+    ]);
   });
 
   await t.test('are refused what no rule allows', async () => {
@@ -65,13 +71,10 @@ test('podman and buildah', async (t) => {
     failedWith(await alice.podman(['pull', insecure, `${host}/closed/tiny:absent`]), /unknown|not found/i);
   });
 
-  await t.test('push', async () => {
-    succeeded(await alice.podman(['tag', `${host}/closed/tiny:1`, `${host}/closed/pushed:podman`]));
-    succeeded(await alice.podman(['push', insecure, `${host}/closed/pushed:podman`]));
+  await t.test('are told that nothing can be pushed', async () => {
     const target = `docker://${host}/open/pushed:buildah`;
-    succeeded(await alice.buildah(['push', insecure, `${host}/closed/tiny:1`, target]));
-    succeeded(await bob.podman(['pull', insecure, `${host}/open/pushed:buildah`]));
-    failedWith(await bob.podman(['push', insecure, `${host}/open/pushed:buildah`]), refused);
+    failedWith(await alice.buildah(['push', insecure, `${host}/closed/tiny:1`, target]), /unsupported/);
+    failedWith(await bob.buildah(['push', insecure, `${host}/open/tiny:1`, target]), refused);
   });
 
   await t.test('leave no secret in the output of the proxy', assertNoSecretWritten);

@@ -12,7 +12,7 @@ test('skopeo', async (t) => {
   if (!requirePrograms(t)) return;
   const workspace = await openWorkspace();
   t.after(() => workspace.close());
-  const { proxy, open, image, passwords, assertNoSecretWritten } = await startFront(workspace);
+  const { proxy, image, passwords, assertNoSecretWritten } = await startFront(workspace);
   const { host } = proxy;
   const client = skopeo(workspace);
   const bob = skopeo(workspace, 'bob');
@@ -37,7 +37,7 @@ test('skopeo', async (t) => {
       const inspected = succeeded(await client(inspect(`${repository}:1`)));
       assert.equal(JSON.parse(inspected.stdout).Digest, image.digest);
       for (const [i, reference] of [':1', `@${image.digest}`].entries()) {
-        const target = `dir:${workspace.path('copies', repository.replace('/', '-'), String(i))}`;
+        const target = `dir:${workspace.path(`copy-${repository.replace('/', '-')}-${i}`)}`;
         const source = `docker://${host}/${repository}${reference}`;
         succeeded(await client(['copy', '--src-tls-verify=false', source, target]));
       }
@@ -46,7 +46,8 @@ test('skopeo', async (t) => {
     await t.test(`lists the tags of ${repository}, named as the client names it`, async () => {
       const list = ['list-tags', '--tls-verify=false', `docker://${host}/${repository}`];
       const listed = JSON.parse(succeeded(await client(list)).stdout);
-      assert.deepEqual(listed, { Repository: `${host}/${repository}`, Tags: ['1', '2'] });
+      assert.equal(listed.Repository, `${host}/${repository}`);
+      assert.deepEqual(listed.Tags.sort(), ['1', '2']); // docker-registry 2.8 has no order
     });
   }
 
@@ -64,18 +65,10 @@ test('skopeo', async (t) => {
     failedWith(await client(list), /unknown|not found/i);
   });
 
-  await t.test('pushes from disk, and from one repository to another', async () => {
+  await t.test('is told that nothing can be pushed', async () => {
     const push = ['copy', '--dest-tls-verify=false', `oci:${image.directory}:latest`];
-    succeeded(await client([...push, `docker://${host}/open/pushed:a`]));
-    const across = ['copy', '--src-tls-verify=false', '--dest-tls-verify=false'];
-    succeeded(await client([...across, `docker://${host}/closed/tiny:1`, `docker://${host}/open/pushed:b`]));
-    const list = ['list-tags', '--tls-verify=false', `docker://${open.host}/team/pushed`];
-    assert.deepEqual(JSON.parse(succeeded(await skopeo(workspace, 'direct')(list)).stdout).Tags, ['a', 'b']);
-  });
-
-  await t.test('may not push with a rule for pulling only', async () => {
-    const push = ['copy', '--dest-tls-verify=false', `oci:${image.directory}:latest`];
-    failedWith(await bob([...push, `docker://${host}/open/pushed:c`]), refused);
+    failedWith(await client([...push, `docker://${host}/open/pushed:new`]), /unsupported/);
+    failedWith(await bob([...push, `docker://${host}/open/pushed:new`]), refused);
   });
 
   await t.test('may not delete without a rule for it', async () => {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { tinyImage } from '../../src/testing/tiny-image.js';
 import { failedWith, succeeded } from './harness/command.js';
 import { startDockerRegistry, writeHtpasswd } from './harness/docker-registry.js';
 import { startDockerd } from './harness/dockerd.js';
 import { freePort } from './harness/free-port.js';
 import { upload } from './harness/front.js';
-import { makeOciLayout } from './harness/oci-layout.js';
+import { writeOciLayout } from './harness/oci-layout.js';
 import { proxyAddress, startProxy } from './harness/proxy.js';
 import { requirePrograms } from './harness/require-programs.js';
 import { skopeo } from './harness/skopeo.js';
@@ -48,7 +49,7 @@ test('docker-registry with our token endpoint', async (t) => {
     rootCertificates,
   } as const;
   const registry = await startDockerRegistry(workspace, auth, port);
-  const image = await makeOciLayout(workspace, 'tiny');
+  const image = writeOciLayout(workspace, 'tiny', tinyImage('hello'));
 
   await t.test('publishes the keys', async () => {
     assert.match(rootCertificates, /^-----BEGIN CERTIFICATE-----/);

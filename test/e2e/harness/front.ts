@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { tinyImage } from '../../../src/testing/tiny-image.js';
 import { type CommandResult, succeeded } from './command.js';
 import { type DockerRegistry, startDockerRegistry, writeHtpasswd } from './docker-registry.js';
-import { makeOciLayout, type OciLayout } from './oci-layout.js';
+import { type OciLayout, writeOciLayout } from './oci-layout.js';
 import { proxyAddress, type RunningProxy, startProxy } from './proxy.js';
 import { skopeo } from './skopeo.js';
 import type { Workspace } from './workspace.js';
@@ -22,7 +23,7 @@ export interface Front {
   readonly proxy: RunningProxy;
   readonly open: DockerRegistry;
   readonly closed: DockerRegistry;
-  /** There as `tiny` with the tags 1 and 2 in both registries. */
+  /** An index of two platforms; there as `tiny` with the tags 1 and 2 in both registries. */
   readonly image: OciLayout;
   readonly passwords: typeof passwords;
   /** The proxy's configuration without what `startProxy` fills in. */
@@ -37,7 +38,7 @@ export async function startFront(workspace: Workspace): Promise<Front> {
   const users = { robot: upstreamPassword };
   const open = await startDockerRegistry(workspace);
   const closed = await startDockerRegistry(workspace, { kind: 'htpasswd', users });
-  const image = await makeOciLayout(workspace, 'tiny');
+  const image = writeOciLayout(workspace, 'tiny', tinyImage('hello'));
   for (const tag of ['1', '2']) {
     await upload(workspace, image, `${open.host}/team/tiny:${tag}`);
     await upload(workspace, image, `${closed.host}/team/tiny:${tag}`, `robot:${upstreamPassword}`);
@@ -76,7 +77,7 @@ function frontConfiguration(open: DockerRegistry, closed: DockerRegistry): objec
   };
 }
 
-/** Copies an image into a registry. @param credentials `user:password` */
+/** Copies an image, an index with all it lists, into a registry. @param credentials `user:password` */
 export async function upload(
   workspace: Workspace,
   image: OciLayout,
@@ -86,6 +87,7 @@ export async function upload(
   const as = credentials === undefined ? ['--dest-no-creds'] : ['--dest-creds', credentials];
   const copy = [
     'copy',
+    '--all',
     '--dest-tls-verify=false',
     ...as,
     `oci:${image.directory}:latest`,
@@ -104,10 +106,11 @@ function formsOf([name, password]: readonly [string, string]): readonly string[]
   ];
 }
 
-/** A JWT with its signature: the first two parts alone open nothing. */
+/** A JWT. */
 const token = /eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}/;
 
-function refuseSecrets(output: string, secrets: readonly string[]): void {
+/** @throws an Error with the lines that show a secret or a token, or where there is no output at all */
+export function refuseSecrets(output: string, secrets: readonly string[]): void {
   const lines = output.split('\n');
   const shown = lines.filter((line) => token.test(line) || secrets.some((secret) => line.includes(secret)));
   if (lines.length < 2) throw new Error('the proxy wrote nothing: there is nothing to look at');

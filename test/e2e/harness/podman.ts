@@ -26,7 +26,8 @@ export function podman(workspace: Workspace, name = 'podman'): Podman {
     'none',
   ];
   const env = workspace.environment({
-    REGISTRY_AUTH_FILE: workspace.path(name, 'auth.json'),
+    // podman refuses to start where the file it is told is not there.
+    REGISTRY_AUTH_FILE: workspace.file(`${name}/auth.json`, '{}'),
     CONTAINERS_REGISTRIES_CONF: workspace.file(`${name}/registries.conf`, ''),
     CONTAINERS_CONF: workspace.file(
       `${name}/containers.conf`,

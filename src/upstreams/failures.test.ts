@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
+import type { RegistryOperation } from '../contracts/index.js';
+import { RegistryError } from '../errors.js';
+import { digestOf } from '../reference/digest.js';
+import { startMemoryRegistry } from '../testing/index.js';
+import { bytesOfBody, failsWith, openUpstream, operations } from './opened-upstream.test.js';
+
+async function registry(t: TestContext) {
+  const started = await startMemoryRegistry({ verifyBlobs: false });
+  t.after(() => started.close());
+  return started;
+}
+
+const manifest = operations.manifest('team/app', 'v1');
+const blob = operations.blob('team/app', digestOf(Buffer.from('x')));
+const tags = operations.tags('team/app');
+
+describe("an upstream's error", () => {
+  const error = (code: string, message = '') => JSON.stringify({ errors: [{ code, message }] });
+  interface Case {
+    readonly of?: RegistryOperation;
+    readonly status: number;
+    readonly body?: string;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly code: string;
+    readonly becomes?: number;
+    readonly message?: RegExp;
+    readonly retryAfter?: number;
+  }
+  const cases: Readonly<Record<string, Case>> = {
+    'a manifest that is not there': { status: 404, code: 'MANIFEST_UNKNOWN' },
+    'a blob that is not there': { of: blob, status: 404, code: 'BLOB_UNKNOWN' },
+    'a list that is not there': { of: tags, status: 404, code: 'NAME_UNKNOWN' },
+    "the upstream's own 404": { status: 404, body: error('NAME_UNKNOWN'), code: 'NAME_UNKNOWN' },
+    'a code of another status': { status: 404, body: error('DENIED'), code: 'MANIFEST_UNKNOWN' },
+    'a code nobody knows': { status: 404, body: error('constructor'), code: 'MANIFEST_UNKNOWN' },
+    'too many': {
+      status: 429,
+      headers: { 'retry-after': '17' },
+      body: error('TOOMANYREQUESTS', 'slow down'),
+      code: 'TOOMANYREQUESTS',
+      message: /^slow down$/,
+      retryAfter: 17,
+    },
+    'too many, for ages': {
+      status: 429,
+      headers: { 'retry-after': '999999' },
+      code: 'TOOMANYREQUESTS',
+      retryAfter: 86_400,
+    },
+    'a range': { of: blob, status: 416, code: 'RANGE_INVALID' },
+    'another 4xx': {
+      status: 412,
+      body: error('MANIFEST_INVALID', 'tag is\r\n immutable'),
+      code: 'MANIFEST_INVALID',
+      becomes: 412,
+      message: /^tag is\?\? immutable$/,
+    },
+    'another 4xx without a code': { status: 418, code: 'UNKNOWN', becomes: 418 },
+    'a 4xx that calls itself UNAUTHORIZED': {
+      status: 400,
+      body: error('UNAUTHORIZED'),
+      code: 'UNKNOWN',
+      becomes: 400,
+    },
+    'a page of HTML': {
+      status: 404,
+      body: '<html>',
+      code: 'MANIFEST_UNKNOWN',
+      message: /^manifest unknown$/,
+    },
+    'a message with the repository': {
+      status: 404,
+      body: error('MANIFEST_UNKNOWN', 'no Team/App:v1 here'),
+      code: 'MANIFEST_UNKNOWN',
+      message: /^manifest unknown$/,
+    },
+    'a message with the namespace': {
+      status: 404,
+      body: error('MANIFEST_UNKNOWN', 'project "team" is gone'),
+      code: 'MANIFEST_UNKNOWN',
+      message: /^manifest unknown$/,
+    },
+    'a giant message': {
+      status: 404,
+      body: error('MANIFEST_UNKNOWN', 'x'.repeat(10_000)),
+      code: 'MANIFEST_UNKNOWN',
+      message: /^x{300}…$/,
+    },
+    'a 500': {
+      status: 500,
+      body: error('UNKNOWN', 'secret internals'),
+      code: 'UNAVAILABLE',
+      message: /^service/,
+    },
+    'a 503': { status: 503, headers: { 'retry-after': '5' }, code: 'UNAVAILABLE', retryAfter: 5 },
+    'a redirect without a target': { status: 302, code: 'UNAVAILABLE' },
+    'a 204': { status: 204, code: 'UNAVAILABLE' },
+  };
+  for (const [name, expected] of Object.entries(cases)) {
+    test(`${name} is ${expected.code}`, async (t) => {
+      const remote = await registry(t);
+      const { status, headers = {}, body = '' } = expected;
+      remote.faults.add({ path: /\/team\// }, { answer: { status, headers, body } });
+      const { fetch } = await openUpstream(t, remote.url);
+      await assert.rejects(fetch('GET', expected.of ?? manifest), (error) => {
+        assert.ok(error instanceof RegistryError);
+        assert.equal(error.code, expected.code);
+        if (expected.becomes !== undefined) assert.equal(error.status, expected.becomes);
+        if (expected.message !== undefined) assert.match(error.message, expected.message);
+        assert.equal(error.retryAfter, expected.retryAfter);
+        return true;
+      });
+    });
+  }
+});
+
+describe('an upstream that does not answer', () => {
+  test('is UNAVAILABLE where nobody listens', async (t) => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    const { fetch, counts } = await openUpstream(t, `http://127.0.0.1:${port}`);
+    await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE', /no answer from 127/));
+    assert.equal(counts.get('upstream_requests_total{status=none}'), 1);
+  });
+
+  test('is UNAVAILABLE when the headers do not come, and when the body stops', async (t) => {
+    const remote = await registry(t);
+    const content = remote.putBlob('team/app', Buffer.alloc(100_000));
+    const timeouts = { connect: '2s', headers: '200ms', idle: '200ms' };
+    const { fetch } = await openUpstream(t, remote.url, { timeouts });
+    assert.equal((await fetch('GET', operations.ping)).status, 200);
+    remote.faults.add({ path: '/manifests/' }, { delay: 60_000 });
+    await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE'));
+    remote.faults.add({ path: '/blobs/' }, { stallAfter: 50_000 });
+    const response = await fetch('GET', operations.blob('team/app', content.digest));
+    await assert.rejects(bytesOfBody(response), /[Tt]imeout/);
+  });
+
+  test('is UNAVAILABLE when all its connections stay busy', async (t) => {
+    const remote = await registry(t);
+    const timeouts = { connect: '100ms', headers: '200ms' };
+    const { fetch } = await openUpstream(t, remote.url, { timeouts, connections: 1 });
+    const content = remote.putBlob('team/app', Buffer.alloc(1_000_000));
+    const busy = await fetch('GET', operations.blob('team/app', content.digest));
+    await assert.rejects(fetch('GET', operations.ping), failsWith('UNAVAILABLE'));
+    assert.equal((await bytesOfBody(busy)).length, 1_000_000);
+  });
+
+  test('is asked once more when it closes before any answer, not twice', async (t) => {
+    const remote = await registry(t);
+    const { fetch } = await openUpstream(t, remote.url);
+    await fetch('GET', operations.ping);
+    remote.faults.add({ path: '/manifests/' }, { reset: true }, 1);
+    await assert.rejects(fetch('GET', manifest), failsWith('MANIFEST_UNKNOWN'));
+    remote.forgetRequests();
+    remote.faults.add({ path: '/manifests/' }, { reset: true });
+    await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE'));
+    assert.equal(remote.requests.length, 2);
+  });
+
+  test('leaves the reason of a caller who gave up', async (t) => {
+    const remote = await registry(t);
+    remote.faults.add({ path: '/manifests/' }, { delay: 60_000 });
+    const { fetch } = await openUpstream(t, remote.url);
+    const controller = new AbortController();
+    const asked = fetch('GET', manifest, { signal: controller.signal });
+    const request = await remote.waitFor((one) => one.path.includes('/manifests/'));
+    controller.abort(new Error('the client left'));
+    await assert.rejects(asked, /the client left/);
+    await request.settled;
+    assert.ok(request.closedEarly);
+  });
+
+  test('is UNAVAILABLE after close', async (t) => {
+    const remote = await registry(t);
+    const { fetch, upstream } = await openUpstream(t, remote.url);
+    await upstream.close();
+    await upstream.close();
+    await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE'));
+  });
+});
