@@ -3,11 +3,13 @@ import type { CallOptions } from '../contracts/call-options.js';
 import type { RegistryRequest, RegistryResponse } from '../contracts/registry-request.js';
 import type { Upstream } from '../contracts/upstream.js';
 import { RegistryError } from '../errors.js';
+import { parseRegistryHost } from '../reference/registry-host.js';
 
 export type UpstreamAnswer = (request: RegistryRequest, o: CallOptions) => Promise<RegistryResponse>;
 
 /** Answers by a function, changed at any time, and keeps what it was asked. Without one it is down. */
 export class FakeUpstream implements Upstream {
+  readonly registry = parseRegistryHost('upstream.example.com');
   answer: UpstreamAnswer;
   readonly requests: RegistryRequest[] = [];
   closed = false;

@@ -11,17 +11,20 @@ import type { Upstream } from '../contracts/upstream.js';
 import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
 import { nextLink } from '../protocol/link.js';
 import { printReference } from '../reference/reference.js';
+import { parseRegistryHost, type RegistryHost } from '../reference/registry-host.js';
 
 const maxErrorBody = 64 * 1024;
 
 /** The simplest upstream: an open registry over plain http, such as the memory registry, without credentials. */
 export class PlainUpstream implements Upstream {
+  readonly registry: RegistryHost;
   readonly #origin: string;
   readonly #agent = new Agent({ keepAlive: true });
   #closed = false;
 
   /** @param url `http://127.0.0.1:5000` */
   constructor(url: string) {
+    this.registry = parseRegistryHost(new URL(url).host);
     this.#origin = url;
   }
 

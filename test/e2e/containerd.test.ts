@@ -71,7 +71,15 @@ test('containerd', async (t) => {
   await t.test('is told that nothing can be pushed', async () => {
     succeeded(await pull(`${host}/open/tiny:1`, alice));
     succeeded(await ctr(['images', 'tag', `${host}/open/tiny:1`, `${host}/closed/pushed:ctr`]));
-    const push = ['images', 'push', '--plain-http', '--user', `alice:${passwords.alice}`];
+    const push = [
+      'images',
+      'push',
+      '--platform',
+      'linux/amd64',
+      '--plain-http',
+      '--user',
+      `alice:${passwords.alice}`,
+    ];
     failedWith(await ctr([...push, `${host}/closed/pushed:ctr`]), /405 Method Not Allowed/);
   });
 

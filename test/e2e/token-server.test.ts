@@ -99,7 +99,7 @@ test('docker-registry with our token endpoint', async (t) => {
     const manifest = async (base: string, token: string) => {
       const headers = {
         authorization: `Bearer ${token}`,
-        accept: 'application/vnd.oci.image.manifest.v1+json',
+        accept: 'application/vnd.oci.image.index.v1+json',
       };
       return (await fetch(`${base}/v2/team/tiny/manifests/1`, { headers })).status;
     };

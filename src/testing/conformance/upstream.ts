@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { Upstream } from '../../contracts/upstream.js';
 import { type MemoryRegistry, type MemoryRegistryOptions, startMemoryRegistry } from '../memory-registry.js';
