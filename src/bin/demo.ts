@@ -32,7 +32,7 @@ async function start(port: number): Promise<Demonstration> {
   try {
     registry.putImage('demo-project/hello', 'latest', tinyImage(message));
     const password = randomBytes(9).toString('base64url');
-    await writeFile(join(directory, 'users.htpasswd'), `demo:${await hash(password, { cost: 10 })}\n`, { mode: 0o600 });
+    await writeFile(join(directory, 'users.htpasswd'), `demo:${await hash(password, 10)}\n`, { mode: 0o600 });
     await writeFile(join(directory, 'upstream-password'), upstreamAuth.password, { mode: 0o600 });
     const file = join(directory, 'config.yaml');
     await writeFile(file, stringify(settings(port, registry.url)));
@@ -48,7 +48,11 @@ async function start(port: number): Promise<Demonstration> {
 }
 
 /** The hosted registry has credentials of its own, which nobody who logs in to the proxy ever sees. */
-const upstreamAuth = { kind: 'basic', username: 'proxy', password: randomBytes(18).toString('base64url') } as const;
+const upstreamAuth = {
+  kind: 'basic',
+  username: 'proxy',
+  password: randomBytes(18).toString('base64url'),
+} as const;
 
 function settings(port: number, registryUrl: string): unknown {
   return {
@@ -57,7 +61,11 @@ function settings(port: number, registryUrl: string): unknown {
     upstreams: {
       hosted: {
         url: registryUrl,
-        credentials: { type: 'static', username: upstreamAuth.username, password: { file: 'upstream-password' } },
+        credentials: {
+          type: 'static',
+          username: upstreamAuth.username,
+          password: { file: 'upstream-password' },
+        },
       },
       hub: { url: 'https://registry-1.docker.io' },
     },
