@@ -29,7 +29,7 @@ if (files.length === 0) {
 }
 
 // The end-to-end tests run the built program, as users do.
-if (files.some((file) => file.startsWith('test/'))) {
+if (files.some((file) => file.startsWith('test/e2e/'))) {
   build();
   process.env.TEST_BUILT = '1';
 }

@@ -73,12 +73,12 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).code === code;
 }
 
-/** One line for a log: the message and the messages of its causes, without stacks. */
+/** One line for a log: the message and the messages of its causes, without stacks. Never throws. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let e: unknown = error, depth = 0; e !== undefined && e !== null && depth < 6; depth++) {
     if (!(e instanceof Error)) {
-      parts.push(String(e));
+      parts.push(typeof e === 'object' || typeof e === 'function' ? 'something that is no error' : String(e));
       break;
     }
     const reason = e instanceof RegistryError && e.reason ? `${e.code}: ${e.reason}` : e.message;
@@ -86,5 +86,17 @@ export function describeError(error: unknown): string {
     parts.push(reason || (typeof code === 'string' ? code : e.name));
     e = e instanceof AggregateError && e.cause === undefined ? e.errors[0] : e.cause;
   }
-  return parts.filter((part, i) => parts.indexOf(part) === i).join(': ');
+  return parts
+    .filter((part, i) => parts.indexOf(part) === i)
+    .map(onOneLine)
+    .join(': ');
+}
+
+/** A schema's error and an answer's body come in several lines. */
+function onOneLine(text: string): string {
+  return text
+    .split(/[\r\n\u2028\u2029]+/)
+    .map((line) => line.trim())
+    .join(' ')
+    .trim();
 }

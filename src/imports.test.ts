@@ -11,6 +11,7 @@ type Layer =
   | 'base'
   | 'contracts'
   | 'decorators'
+  | 'routing'
   | 'driver'
   | 'service'
   | 'edge'
@@ -23,6 +24,7 @@ const members: Readonly<Record<Layer, readonly string[]>> = {
   base: ['reference', 'protocol', 'settings', 'errors.ts', 'secret.ts'],
   contracts: ['contracts'],
   decorators: ['decorators'],
+  routing: ['routing'],
   driver: [
     'verifiers',
     'credential-sources',
@@ -46,10 +48,11 @@ const mayImport: Readonly<Record<Layer, readonly Layer[]>> = {
   contracts: ['base'],
   decorators: ['base', 'contracts'],
   driver: ['base', 'contracts', 'decorators'],
-  service: ['base', 'contracts', 'decorators'],
-  edge: ['base', 'contracts', 'decorators', 'service', 'edge', 'plugins'],
+  routing: ['base', 'contracts'],
+  service: ['base', 'contracts', 'decorators', 'routing'],
+  edge: ['base', 'contracts', 'decorators', 'routing', 'service', 'edge', 'plugins'],
   plugins: ['base', 'contracts', 'decorators', 'service', 'edge', 'driver'],
-  bin: ['base', 'contracts', 'decorators', 'driver', 'service', 'edge', 'plugins'],
+  bin: ['base', 'contracts', 'decorators', 'routing', 'driver', 'service', 'edge', 'plugins'],
   testing: ['base', 'contracts', 'decorators'],
 };
 
@@ -168,6 +171,9 @@ describe('the check of an import', () => {
     ['token/endpoint.ts', 'proxy/router.ts', false],
     ['token/endpoint.ts', 'policies/rules.ts', false],
     ['token/endpoint.ts', 'http/server.ts', false],
+    ['token/endpoint.ts', 'routing/route-table.ts', true],
+    ['routing/route-table.ts', 'proxy/router.ts', false],
+    ['verifiers/ldap.ts', 'routing/route-table.ts', false],
     ['http/server.ts', 'proxy/router.ts', true],
     ['http/server.ts', 'config/load.ts', true],
     ['http/server.ts', 'verifiers/ldap.ts', false],

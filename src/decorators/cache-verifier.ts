@@ -1,6 +1,10 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
+import { SingleFlight } from './single-flight.js';
+
+/** Milliseconds for a shared verification; verifiers have limits of their own, this is the last one. */
+const timeLimit = 60_000;
 
 interface Remembered {
   readonly principal: Principal;
@@ -10,7 +14,7 @@ interface Remembered {
 /**
  * Remembers successes for a short time, so that a client which shows its password with every request is not worth a
  * password hash each time. Failures are never remembered. What is kept is an HMAC under a key of this process, never
- * the password. Concurrent requests with the same credentials share one verification.
+ * the password. Concurrent requests with the same credentials share one verification, and each may leave it.
  */
 export class CacheVerifier implements Verifier {
   readonly #inner: Verifier;
@@ -18,7 +22,7 @@ export class CacheVerifier implements Verifier {
   readonly #ttl: number;
   readonly #key = randomBytes(32);
   readonly #known = new LRUCache<string, Remembered>({ max: 10_000 });
-  readonly #underWay = new Map<string, Promise<Principal | undefined>>();
+  readonly #flights = new SingleFlight<Principal | undefined>(timeLimit);
 
   /** @param ttl milliseconds: how long a changed or removed password may still be accepted */
   constructor(inner: Verifier, clock: Clock, ttl: number) {
@@ -30,13 +34,10 @@ export class CacheVerifier implements Verifier {
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     if (credentials.shown.kind === 'none') return this.#inner.verify(credentials, o);
     const key = this.#keyOf(credentials);
+    o.signal.throwIfAborted();
     const known = this.#known.get(key);
     if (known !== undefined && known.until > this.#clock.now()) return known.principal;
-    const underWay = this.#underWay.get(key);
-    if (underWay !== undefined) return underWay;
-    const verification = this.#verify(key, credentials, o).finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, verification);
-    return verification;
+    return this.#flights.run(key, o, (signal) => this.#verify(key, credentials, { signal }));
   }
 
   async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {
@@ -44,6 +45,7 @@ export class CacheVerifier implements Verifier {
   }
 
   close(): Promise<void> {
+    this.#flights.close();
     this.#known.clear();
     return this.#inner.close();
   }

@@ -19,6 +19,8 @@ export class ThrottleVerifier implements Verifier {
   readonly #clock: Clock;
   readonly #limits: ThrottleLimits;
   readonly #counts = new LRUCache<string, { failures: number; since: number }>({ max: 50_000 });
+  /** Passwords of one (user name, address) that are being verified: each may become a failure. */
+  readonly #underWay = new Map<string, number>();
 
   constructor(inner: Verifier, clock: Clock, limits: ThrottleLimits = { failures: 10, window: 60_000 }) {
     this.#inner = inner;
@@ -29,20 +31,26 @@ export class ThrottleVerifier implements Verifier {
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     if (credentials.shown.kind === 'none') return this.#inner.verify(credentials, o);
     const address = plainAddress(credentials.connection.address);
-    const name = credentials.shown.kind === 'password' ? credentials.shown.username : '';
-    const counted = [
-      { key: `${address} ${name}`, limit: this.#limits.failures },
-      { key: address, limit: this.#limits.failures * 10 },
-    ];
-    for (const { key, limit } of counted) this.#refuseBeyond(key, limit);
+    const { shown } = credentials;
+    const user = `${address} ${shown.kind === 'password' ? shown.username : ''}`;
+    this.#refuseBeyond(address, this.#limits.failures * 10);
+    // Many guesses at once must not all pass before the first has failed. Tokens are not guessed, and many clients
+    // behind one address show theirs at once.
+    const guesses = shown.kind === 'password' ? (this.#underWay.get(user) ?? 0) : 0;
+    this.#refuseBeyond(user, this.#limits.failures, guesses);
+    this.#underWay.set(user, guesses + 1);
     try {
       const principal = await this.#inner.verify(credentials, o);
-      if (principal === undefined) this.#countFailure(counted);
-      else this.#counts.delete(`${address} ${name}`);
+      if (principal === undefined) this.#countFailure(user, address);
+      else this.#counts.delete(user);
       return principal;
     } catch (error) {
-      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(counted);
+      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, address);
       throw error;
+    } finally {
+      const left = (this.#underWay.get(user) ?? 1) - 1;
+      if (left > 0) this.#underWay.set(user, left);
+      else this.#underWay.delete(user);
     }
   }
 
@@ -54,19 +62,22 @@ export class ThrottleVerifier implements Verifier {
     return this.#inner.close();
   }
 
-  #refuseBeyond(key: string, limit: number): void {
+  #refuseBeyond(key: string, limit: number, guesses = 0): void {
+    const { window } = this.#limits;
     const count = this.#counts.get(key);
-    const left = count === undefined ? 0 : count.since + this.#limits.window - this.#clock.now();
-    if (count === undefined || left <= 0 || count.failures < limit) return;
+    const left = count === undefined ? 0 : count.since + window - this.#clock.now();
+    const failures = count === undefined || left <= 0 ? 0 : count.failures;
+    if (failures + guesses < limit) return;
     throw new RegistryError('TOOMANYREQUESTS', {
       message: 'too many failed logins from this address',
-      retryAfter: Math.ceil(left / 1000),
+      // Where only guesses under way are too many, those are over soon.
+      retryAfter: failures < limit ? 1 : Math.ceil(left / 1000),
     });
   }
 
-  #countFailure(counted: readonly { key: string }[]): void {
+  #countFailure(...keys: readonly string[]): void {
     const now = this.#clock.now();
-    for (const { key } of counted) {
+    for (const key of keys) {
       const count = this.#counts.get(key);
       if (count === undefined || count.since + this.#limits.window <= now) {
         this.#counts.set(key, { failures: 1, since: now });

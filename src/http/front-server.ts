@@ -13,7 +13,7 @@ import { clientAddress } from './client-address.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
 import { frontMetrics } from './front-metrics.js';
 import { parseMethod, parseTarget } from './parse-registry-request.js';
-import { sendBody } from './send-body.js';
+import { ClientGone, sendBody } from './send-body.js';
 import { parseTokenRequest, printTokenAnswer } from './token-endpoint.js';
 
 export interface FrontParts {
@@ -71,7 +71,7 @@ export class FrontServer {
   #open(request: IncomingMessage, response: ServerResponse): Exchange {
     const gone = new AbortController();
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort(new Error('the client went away'));
+      if (!response.writableFinished) gone.abort(new ClientGone());
     });
     const id = randomUUID();
     response.setHeader('x-request-id', id);
@@ -256,9 +256,10 @@ export class FrontServer {
   }
 }
 
-/** Our own and the upstreams' faults are loud, clients' are not. */
+/** Our own and the upstreams' faults are loud, also after a good status; clients' are not. */
 function outcomeFields(error: unknown, status: number) {
-  const level: 'info' | 'warn' = status >= 500 ? 'warn' : 'info';
+  const broken = status < 400 && error !== undefined && !(error instanceof ClientGone);
+  const level: 'info' | 'warn' = status >= 500 || broken ? 'warn' : 'info';
   if (error === undefined) return { level, fields: {} };
   const code = error instanceof RegistryError ? { error: error.code } : {};
   return { level, fields: { ...code, reason: describeError(error) } };

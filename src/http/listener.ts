@@ -25,6 +25,7 @@ const serverOptions = {
   keepAliveTimeout: 75_000,
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 32_768,
+  requireHostHeader: false, // Node would answer without a body; it is required below
 } as const;
 const maxHeaders = 100;
 /** Milliseconds without a byte in either direction. */
@@ -34,20 +35,18 @@ const idleTimeout = 300_000;
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** The answers of a connection that have not left yet; with TLS the socket is the one inside it. */
+  readonly #unanswered = new WeakMap<Socket, Set<ServerResponse>>();
   #active = 0;
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
   private constructor({ tls, handle }: ListenerOptions) {
     const count = (request: IncomingMessage, response: ServerResponse) => {
-      this.#active++;
-      if (this.#draining) response.shouldKeepAlive = false;
-      response.once('close', () => {
-        this.#active--;
-        if (this.#draining) request.socket.end();
-        if (this.#active === 0) this.#whenIdle?.();
-      });
-      return handle(request, response);
+      this.#count(request, response);
+      // RFC 9112 section 3.2
+      if (request.httpVersion === '1.1' && request.headers.host === undefined) refuse(response, 400);
+      else return handle(request, response);
     };
     this.#server = tls
       ? createTlsServer(
@@ -57,7 +56,14 @@ export class Listener {
       : createServer(serverOptions, count);
     this.#server.maxHeadersCount = maxHeaders;
     this.#server.setTimeout(idleTimeout);
-    this.#server.on('clientError', refuse);
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      if (this.#isAnswering(socket) || !socket.writable || error.code === 'ECONNRESET') socket.destroy();
+      else refuseUnparsed(error, socket);
+    });
+    this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+      this.#count(request, response);
+      refuse(response, 417);
+    });
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -83,6 +89,28 @@ export class Listener {
 
   get address(): AddressInfo {
     return this.#server.address() as AddressInfo;
+  }
+
+  #count({ socket }: IncomingMessage, response: ServerResponse): void {
+    this.#active++;
+    const unanswered = this.#unanswered.get(socket) ?? new Set();
+    this.#unanswered.set(socket, unanswered.add(response));
+    if (this.#draining) response.shouldKeepAlive = false;
+    response.once('close', () => {
+      this.#active--;
+      unanswered.delete(response);
+      if (this.#draining) socket.end();
+      if (this.#active === 0) this.#whenIdle?.();
+    });
+  }
+
+  /**
+   * True where bytes put into the connection would be taken for a part of the answer to an earlier request, or for
+   * that answer. The request whose own body is broken can still be told so.
+   */
+  #isAnswering(socket: Socket): boolean {
+    const [first, ...more] = this.#unanswered.get(socket) ?? [];
+    return first !== undefined && (more.length > 0 || first.headersSent || first.req.complete);
   }
 
   /** Takes no new connection, lets requests in progress finish, and cuts what is left after `timeout` ms. */
@@ -112,22 +140,22 @@ export class Listener {
 }
 
 /** What Node's parser refuses still gets an answer a registry client can read. */
-function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
+function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket): void {
   const status =
     error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
-  const refusal = new RegistryError('UNSUPPORTED', { status, message: 'the request cannot be understood' });
-  const { headers, body } = errorResponse(refusal, undefined);
+  const { headers, body } = refusal(status);
   const lines = [...headers].map(([name, value]) => `${name}: ${value}`);
-  const head = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
-    ...lines,
-    'connection: close',
-    '',
-    '',
-  ].join('\r\n');
+  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines, '', ''].join('\r\n');
   socket.end(Buffer.concat([Buffer.from(head), body]), () => socket.destroy());
+}
+
+function refuse(response: ServerResponse, status: number): void {
+  const { headers, body } = refusal(status);
+  response.writeHead(status, Object.fromEntries(headers)).end(body);
+}
+
+function refusal(status: number): { headers: ReadonlyMap<string, string>; body: Buffer } {
+  const error = new RegistryError('UNSUPPORTED', { status, message: 'the request cannot be understood' });
+  const { headers, body } = errorResponse(error, undefined);
+  return { headers: new Map([...headers, ['connection', 'close']]), body };
 }

@@ -1,6 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
+/** Nobody is left to be answered: no fault of ours or of an upstream. */
+export class ClientGone extends Error {
+  constructor() {
+    super('the client went away');
+  }
+}
+
 /**
  * Sends a body as fast as the client takes it. When the body fails or ends short of its length, the client's
  * connection is cut, so that a truncated blob never looks complete (threat 11); when the client goes, the body is
@@ -25,6 +32,7 @@ export function sendBody(
     };
     const cut = (error: unknown) => {
       body.destroy();
+      if (length === undefined && response.req.httpVersion === '1.0') resetConnection(response);
       response.destroy();
       done(error);
     };
@@ -47,8 +55,16 @@ export function sendBody(
     response.once('finish', () => done());
     response.once('close', () => {
       body.destroy();
-      done(response.writableFinished ? undefined : new Error('the client went away'));
+      done(response.writableFinished ? undefined : new ClientGone());
     });
-    if (response.destroyed) cut(new Error('the client went away'));
+    if (response.destroyed) cut(new ClientGone());
   });
+}
+
+/**
+ * HTTP/1.0 knows no chunks: without a length the end of the connection is the end of the body (RFC 9112 section 6.3),
+ * and only a reset tells that it came too early. With TLS the missing close_notify does.
+ */
+function resetConnection({ socket }: ServerResponse): void {
+  if (socket !== null && !('encrypted' in socket)) socket.resetAndDestroy();
 }

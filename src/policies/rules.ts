@@ -52,9 +52,12 @@ const ruleSchema = z
       .describe(
         'Narrows the rule to principals with all of these attributes; a list means one of its values',
       ),
-    repositories: z.array(globSchema).min(1, 'expected at least one repository pattern').describe(
-      'Repositories as clients name them. `*` is within a path component, `**` is anything; `${principal.name}` and `${principal.attributes.NAME}` stand for one component',
-    ),
+    repositories: z
+      .array(globSchema)
+      .min(1, 'expected at least one repository pattern')
+      .describe(
+        'Repositories as clients name them. `*` is within a path component, `**` is anything; `${principal.name}` and `${principal.attributes.NAME}` stand for one component',
+      ),
     actions: z
       .array(z.enum(['pull', 'push', 'delete'], { error: 'expected pull, push or delete' }))
       .min(1, 'expected at least one of pull, push, delete')

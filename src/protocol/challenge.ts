@@ -34,7 +34,7 @@ export function parseChallenges(header: string): readonly Challenge[] {
     const parameters = new Map<string, string>();
     challenges.push({ scheme, parameters });
     take(space);
-    if (!/^[^,=]+=/.test(header.slice(at, at + 256)) && take(token68)) continue;
+    if (take(token68)) continue;
     for (;;) {
       const start = at;
       take(separators);

@@ -40,8 +40,12 @@ export function printLink(link: Link): string {
   return `<${link.target}>${parameters.join('')}`;
 }
 
+/** Relation types are case-insensitive (RFC 8288 section 2.1.1). */
+function relations(link: Link): readonly string[] {
+  return (link.parameters.get('rel') ?? '').toLowerCase().split(/\s+/);
+}
+
 /** The target of the first link with `rel="next"`, as it was sent. */
 export function nextLink(header: string): string | undefined {
-  return parseLinks(header).find((link) => (link.parameters.get('rel') ?? '').split(/\s+/).includes('next'))
-    ?.target;
+  return parseLinks(header).find((link) => relations(link).includes('next'))?.target;
 }

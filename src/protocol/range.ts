@@ -3,7 +3,7 @@ export type ByteRange =
   | { readonly kind: 'from'; readonly first: number; readonly last?: number }
   | { readonly kind: 'suffix'; readonly length: number };
 
-const grammar = /^bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))$/;
+const grammar = /^bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))$/i;
 
 /**
  * @returns undefined where it is not one valid range of bytes: RFC 9110 says to ignore it then, and to send the whole

@@ -4,11 +4,11 @@ import { shorten } from './repository-name.js';
 
 /** OCI image-spec v1.1 descriptor.md, "Digests". Registered algorithms have an exact length. */
 const grammar = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,256}$/;
-const registered: Readonly<Record<string, RegExp>> = {
-  sha256: /^[a-f0-9]{64}$/,
-  sha384: /^[a-f0-9]{96}$/,
-  sha512: /^[a-f0-9]{128}$/,
-};
+const registered: ReadonlyMap<string, RegExp> = new Map([
+  ['sha256', /^[a-f0-9]{64}$/],
+  ['sha384', /^[a-f0-9]{96}$/],
+  ['sha512', /^[a-f0-9]{128}$/],
+]);
 
 declare const brand: unique symbol;
 
@@ -18,7 +18,7 @@ export type Digest = string & { readonly [brand]: 'Digest' };
 export function isDigest(text: string): text is Digest {
   if (!grammar.test(text)) return false;
   const colon = text.indexOf(':');
-  const encoded = registered[text.slice(0, colon)];
+  const encoded = registered.get(text.slice(0, colon));
   return encoded === undefined || encoded.test(text.slice(colon + 1));
 }
 
@@ -40,7 +40,7 @@ export function digestAlgorithm(digest: Digest): string {
 
 /** True where `digestOf` and `matchesDigest` can compute this digest's algorithm. */
 export function isComputable(digest: Digest): boolean {
-  return digestAlgorithm(digest) in registered;
+  return registered.has(digestAlgorithm(digest));
 }
 
 export function digestOf(bytes: Uint8Array, algorithm = 'sha256'): Digest {

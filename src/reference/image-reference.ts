@@ -61,7 +61,10 @@ export function parseImageReference(text: string): ImageReference {
   return { repository: { registry, name }, ...(tag && { tag }), ...(digest && { digest }) };
 }
 
+/** Prints what `parseImageReference` parses to the same again. */
 export function printImageReference(image: ImageReference): string {
   const { registry, name } = image.repository;
-  return `${registry}/${name}${image.tag ? `:${image.tag}` : ''}${image.digest ? `@${image.digest}` : ''}`;
+  // A host known as one by its case alone would become a namespace of docker.io.
+  const host = /[.:]/.test(registry) || registry === 'localhost' ? registry : registry.toUpperCase();
+  return `${host}/${name}${image.tag ? `:${image.tag}` : ''}${image.digest ? `@${image.digest}` : ''}`;
 }

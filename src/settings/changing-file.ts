@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 
 export interface ChangingFileOptions<T> {
@@ -9,6 +10,9 @@ export interface ChangingFileOptions<T> {
   readonly onChange?: () => void;
 }
 
+/** Milliseconds; kernels stamp files with the time of their last tick, and some file systems with whole seconds. */
+const coarsestStamp = 2_000;
+
 /**
  * A file that may be replaced while we run: by an editor, by rename, or by the symlink swap of a Kubernetes volume.
  * It is looked at whenever its value is asked for, and read again when it is another file or was changed.
@@ -16,7 +20,7 @@ export interface ChangingFileOptions<T> {
 export class ChangingFile<T> {
   readonly path: string;
   readonly #options: ChangingFileOptions<T>;
-  #known: { value: T; mark: string } | undefined;
+  #known: { value: T; text: string; mark: string; settled: boolean } | undefined;
   #failedMark: string | undefined;
   #underWay: Promise<T> | undefined;
 
@@ -36,19 +40,23 @@ export class ChangingFile<T> {
   async #read(): Promise<T> {
     let mark = 'unreadable';
     try {
-      const file = await open(this.path, 'r');
+      // A pipe that nobody writes to would otherwise hold one of the few threads for files, for ever.
+      const file = await open(this.path, constants.O_RDONLY | constants.O_NONBLOCK);
       try {
         const stat = await file.stat({ bigint: true });
         mark = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
-        if (this.#known?.mark === mark) return this.#known.value;
+        const known = this.#known;
+        if (known?.mark === mark && known.settled) return known.value;
         if (!stat.isFile()) throw new Error('it is not a regular file');
         if (stat.size > BigInt(this.#options.maxSize))
           throw new Error(`it is over ${this.#options.maxSize} bytes`);
-        const value = this.#options.parse(await file.readFile('utf8'));
-        const changed = this.#known !== undefined;
-        this.#known = { value, mark };
+        // What was changed just now may be changed again without another mark.
+        const settled = Math.abs(Date.now() - Number(stat.ctimeMs)) > coarsestStamp;
+        const text = await file.readFile('utf8');
+        const value = known?.text === text ? known.value : this.#options.parse(text);
+        this.#known = { value, text, mark, settled };
         this.#failedMark = undefined;
-        if (changed) this.#options.onChange?.();
+        if (known !== undefined && known.text !== text) this.#options.onChange?.();
         return value;
       } finally {
         await file.close();

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RegistryError } from '../errors.js';
 import { printChallenge } from '../protocol/challenge.js';
 import { printScope, type Scope } from '../reference/scope.js';
+import { parseBasic } from './basic-credentials.js';
 import type { TokenAuthOptions, TokenService } from './token-service.js';
 
 /** How the memory registry checks who is asking. */
@@ -65,13 +66,4 @@ function unauthorized(wanted: Scope | undefined, bearerError?: 'invalid_token' |
     ...(bearerError && { bearerError }),
     ...(wanted && { detail: { Type: wanted.type, Name: wanted.name, Action: wanted.actions.join(',') } }),
   });
-}
-
-/** RFC 7617 section 2. */
-export function parseBasic(header: string | undefined): { username: string; password: string } | undefined {
-  const encoded = /^Basic ([A-Za-z0-9+/]+=*)$/i.exec(header ?? '')?.[1];
-  if (encoded === undefined) return undefined;
-  const text = Buffer.from(encoded, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  return colon < 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }

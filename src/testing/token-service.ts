@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { RegistryError } from '../errors.js';
 import { type Action, covers, mergeScopes, parseScope, type Scope } from '../reference/scope.js';
 import { type Answer, type Exchange, errorAnswer, jsonAnswer, readSmallBody } from './answer.js';
-import { parseBasic } from './registry-auth.js';
+import { parseBasic } from './basic-credentials.js';
 
 /** Bearer tokens with an own token endpoint (distribution `docs/content/spec/auth/token.md` and `oauth.md`). */
 export interface TokenAuthOptions {

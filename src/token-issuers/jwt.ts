@@ -141,15 +141,13 @@ class JwtIssuer implements TokenIssuer {
 }
 
 function accessOf(payload: JWTPayload): Access {
-  const grants = accessSchema
-    .parse(payload.access)
-    .flatMap(({ type, name, actions: granted }): Scope[] => {
-      if (type === 'repository' && isRepositoryName(name))
-        return [{ type, name, actions: normalizeActions(granted) }];
-      if (type === 'registry' && name === 'catalog')
-        return [{ type, name, actions: normalizeActions(granted) }];
-      return [];
-    });
+  const grants = accessSchema.parse(payload.access).flatMap(({ type, name, actions: granted }): Scope[] => {
+    if (type === 'repository' && isRepositoryName(name))
+      return [{ type, name, actions: normalizeActions(granted) }];
+    if (type === 'registry' && name === 'catalog')
+      return [{ type, name, actions: normalizeActions(granted) }];
+    return [];
+  });
   const expiresAt = (payload.exp ?? 0) * 1000;
   return { principal: { ...principalSchema.parse(payload.principal), expiresAt }, grants, expiresAt };
 }

@@ -144,10 +144,14 @@ describe('an upstream that does not answer', () => {
 
   test('is UNAVAILABLE when all its connections stay busy', async (t) => {
     const remote = await registry(t);
+    const leaving = new AbortController();
     const timeouts = { connect: '100ms', headers: '200ms' };
     const { fetch } = await openUpstream(t, remote.url, { timeouts, connections: 1 });
     const content = remote.putBlob('team/app', Buffer.alloc(1_000_000));
     const busy = await fetch('GET', operations.blob('team/app', content.digest));
+    const waiting = fetch('GET', operations.ping, { signal: leaving.signal });
+    leaving.abort(new Error('left the queue'));
+    await assert.rejects(waiting, /left the queue/);
     await assert.rejects(fetch('GET', operations.ping), failsWith('UNAVAILABLE'));
     assert.equal((await bytesOfBody(busy)).length, 1_000_000);
   });
@@ -157,7 +161,7 @@ describe('an upstream that does not answer', () => {
     const { fetch } = await openUpstream(t, remote.url);
     await fetch('GET', operations.ping);
     remote.faults.add({ path: '/manifests/' }, { reset: true }, 1);
-    await assert.rejects(fetch('GET', manifest), failsWith('MANIFEST_UNKNOWN'));
+    await assert.rejects(fetch('GET', manifest), failsWith('NAME_UNKNOWN'));
     remote.forgetRequests();
     remote.faults.add({ path: '/manifests/' }, { reset: true });
     await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE'));

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { Headers } from '../contracts/index.js';
+import { untilAborted } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
 
@@ -96,7 +97,7 @@ export class PooledTransport implements Transport {
         ? undefined
         : setTimeout(() => cutter.abort(new Error(`no answer within ${limit} ms`)), limit);
     try {
-      const answer = await this.#dispatcher.request({
+      const asked = this.#dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: method as Dispatcher.HttpMethod,
@@ -104,6 +105,8 @@ export class PooledTransport implements Transport {
         body: body ?? null,
         signal: cutter.signal,
       });
+      // While it waits for a free connection undici does not look at the signal.
+      const answer = await untilAborted(asked, cutter.signal);
       answer.body.on('error', () => {}); // it may fail before its reader has come
       answer.body.once('close', letGo);
       return { status: answer.statusCode, headers: headerMap(answer.headers), body: answer.body };

@@ -3,6 +3,8 @@ import { verify } from '@node-rs/bcrypt';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, ClientCredentials, Log, Principal, Verifier } from '../contracts/index.js';
+import { untilAborted } from '../decorators/single-flight.js';
+import { Turns } from '../decorators/turns.js';
 import { describeError, RegistryError } from '../errors.js';
 import { ChangingFile } from '../settings/changing-file.js';
 import { readableFile } from '../settings/file-path.js';
@@ -17,8 +19,12 @@ const maxPasswordBytes = 4096;
 /** bcrypt's cost is a power of two: 2^16 is seconds a login. */
 const maxCost = 15;
 
-/** Version, cost, 22 characters of salt and 31 of hash. */
-const bcryptGrammar = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
+/**
+ * Version, cost, 22 characters of salt and 31 of hash. The last character of each has bits that must be zero: where
+ * they are not, bcrypt's decoder says "wrong password" to everyone, without any work.
+ */
+const bcryptGrammar =
+  /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
 
 interface Users {
   readonly hashes: ReadonlyMap<string, string>;
@@ -60,15 +66,18 @@ function costOf(hash: string, line: number): number {
   return Number(cost);
 }
 
-class HtpasswdVerifier implements Verifier {
+export class HtpasswdVerifier implements Verifier {
   readonly #id: string;
   readonly #file: ChangingFile<Users>;
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #compareHash: typeof verify;
+  readonly #turns = new Turns(concurrentHashes);
+  #comparisons = 0;
 
-  constructor(id: string, file: ChangingFile<Users>) {
+  /** @param compareHash bcrypt's; a test may watch it */
+  constructor(id: string, file: ChangingFile<Users>, compareHash = verify) {
     this.#id = id;
     this.#file = file;
+    this.#compareHash = compareHash;
   }
 
   async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
@@ -104,41 +113,22 @@ class HtpasswdVerifier implements Verifier {
   }
 
   async #compare(password: string, hash: string, o: CallOptions): Promise<boolean> {
-    if (this.#running >= concurrentHashes) await this.#wait(o);
-    this.#running++;
-    try {
-      return await verify(password, hash);
-    } finally {
-      this.#running--;
-      this.#waiting.shift()?.();
-    }
-  }
-
-  #wait({ signal }: CallOptions): Promise<void> {
-    signal.throwIfAborted();
-    if (this.#waiting.length >= waitingHashes) {
+    if (this.#comparisons >= concurrentHashes + waitingHashes) {
       throw new RegistryError('TOOMANYREQUESTS', {
         retryAfter: 5,
         reason: 'too many logins wait for a password hash',
       });
     }
-    return new Promise((go, fail) => {
-      const abort = () => {
-        const i = this.#waiting.indexOf(start);
-        if (i >= 0) this.#waiting.splice(i, 1);
-        fail(signal.reason);
-      };
-      const start = () => {
-        signal.removeEventListener('abort', abort);
-        go();
-      };
-      this.#waiting.push(start);
-      signal.addEventListener('abort', abort, { once: true });
-    });
+    this.#comparisons++;
+    const comparison = this.#turns
+      .run(o, () => this.#compareHash(password, hash))
+      .finally(() => this.#comparisons--);
+    // Who leaves is let go at once; a hash that was begun keeps its turn to its end.
+    return untilAborted(comparison, o.signal);
   }
 }
 
-function openFile(path: string, log: Log): ChangingFile<Users> {
+export function openUsers(path: string, log: Log): ChangingFile<Users> {
   return new ChangingFile(path, {
     parse: parseHtpasswd,
     maxSize: maxFileSize,
@@ -158,7 +148,7 @@ export const driver = defineDriver({
     ),
   }),
   async open(config, { id, baseDirectory, log }) {
-    const file = openFile(resolve(baseDirectory, config.file.text), log);
+    const file = openUsers(resolve(baseDirectory, config.file.text), log);
     await file.read();
     return new HtpasswdVerifier(id, file);
   },

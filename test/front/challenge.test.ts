@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { parseChallenges } from '../../src/protocol/challenge.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
-import { type Answer, assertError, basic, bearer, type Front, sharedScope, startFront } from '../harness/index.js';
+import {
+  type Answer,
+  assertError,
+  basic,
+  bearer,
+  type Front,
+  sharedScope,
+  startFront,
+} from '../harness/index.js';
 
 const version = 'registry/2.0';
 
@@ -108,14 +116,21 @@ routes:
 
   test('a bad token is invalid_token, with the scope', async () => {
     const authorization = bearer('not-a-token');
-    const answer = await front.send('/v2/app/manifests/1', { headers: { authorization }, host: 'docker.test:8443' });
+    const answer = await front.send('/v2/app/manifests/1', {
+      headers: { authorization },
+      host: 'docker.test:8443',
+    });
     assert.deepEqual(challengeOf(answer), { ...home, scope: app, error: 'invalid_token' });
   });
 
   test('a token with too little access is insufficient_scope, with the scope that is missing', async () => {
     const token = await front.token('alice', ['repository:app:pull'], { host: 'docker.test:8443' });
     const headers = { authorization: bearer(token) };
-    const answer = await front.send('/v2/app/manifests/1', { method: 'PUT', headers, host: 'docker.test:8443' });
+    const answer = await front.send('/v2/app/manifests/1', {
+      method: 'PUT',
+      headers,
+      host: 'docker.test:8443',
+    });
     assert.deepEqual(challengeOf(answer), {
       ...home,
       scope: 'repository:app:pull,push',
@@ -130,7 +145,14 @@ routes:
   });
 
   test('an Authorization that cannot be understood is not nobody', async () => {
-    for (const authorization of ['Basic !!!', 'Basic YWxpY2U=', 'Negotiate abc', 'Bearer', 'garbage', 'Bearer a b']) {
+    for (const authorization of [
+      'Basic !!!',
+      'Basic YWxpY2U=',
+      'Negotiate abc',
+      'Bearer',
+      'garbage',
+      'Bearer a b',
+    ]) {
       const answer = await front.send('/v2/', { headers: { authorization }, host: 'docker.test:8443' });
       assert.deepEqual(challengeOf(answer), home, authorization);
     }

@@ -59,7 +59,9 @@ describe('refresh tokens', () => {
       const answer = await redeem(token, { scope: 'repository:a:pull,push', access_type: 'offline' });
       assert.equal(answer.status, 200, answer.text);
       const { token: access, refresh_token } = JSON.parse(answer.text) as Reply;
-      assert.deepEqual(claimsOf(access).access, [{ type: 'repository', name: 'a', actions: ['pull', 'push'] }]);
+      assert.deepEqual(claimsOf(access).access, [
+        { type: 'repository', name: 'a', actions: ['pull', 'push'] },
+      ]);
       assert.equal(refresh_token, undefined, 'docker keeps the first one');
     }
     const plain = await front.sendAs('alice', '/token?scope=repository:a:pull');

@@ -69,7 +69,9 @@ policy:
   const asAlice = `grant_type=password&username=alice&password=${encodeURIComponent(passwords.alice)}`;
 
   test('the answer has everything clients look for', async () => {
-    const answer = reply(await front.sendAs('alice', '/token?service=docker.test&scope=repository:open/app:pull'));
+    const answer = reply(
+      await front.sendAs('alice', '/token?service=docker.test&scope=repository:open/app:pull'),
+    );
     assert.equal(answer.token, answer.access_token);
     assert.equal(answer.expires_in, 300);
     assert.equal(Date.parse(answer.issued_at), clock.now());
@@ -88,10 +90,22 @@ policy:
     ['GET with both in one, as some do', () => front.sendAs('alice', `/token?scope=${two[0]}%20${two[1]}`)],
     ['POST with one field', () => post(`${asAlice}&scope=${two.join('+')}`)],
     ['POST with repeated fields, as podman', () => post(`${asAlice}&scope=${two[0]}&scope=${two[1]}`)],
-    ['POST with Basic and scopes only', () => post(`scope=${two.join('+')}`, { authorization: basic('alice', passwords.alice) })],
-    ['another order of actions, and twice', () => front.sendAs('alice', `/token?scope=${two[0]}&scope=repository:b/c:push,pull&scope=${two[1]}`)],
-    ['a scope with the host in it', () => front.sendAs('alice', `/token?scope=repository:docker.test:443/a:pull&scope=${two[1]}`)],
-    ['repository(plugin)', () => front.sendAs('alice', `/token?scope=repository(plugin):a:pull&scope=${two[1]}`)],
+    [
+      'POST with Basic and scopes only',
+      () => post(`scope=${two.join('+')}`, { authorization: basic('alice', passwords.alice) }),
+    ],
+    [
+      'another order of actions, and twice',
+      () => front.sendAs('alice', `/token?scope=${two[0]}&scope=repository:b/c:push,pull&scope=${two[1]}`),
+    ],
+    [
+      'a scope with the host in it',
+      () => front.sendAs('alice', `/token?scope=repository:docker.test:443/a:pull&scope=${two[1]}`),
+    ],
+    [
+      'repository(plugin)',
+      () => front.sendAs('alice', `/token?scope=repository(plugin):a:pull&scope=${two[1]}`),
+    ],
   ] as const) {
     test(`scopes: ${what}`, async () => {
       assert.deepEqual(granted(await ask()), two);
@@ -99,19 +113,34 @@ policy:
   }
 
   test('only what is asked and allowed is granted; the rest is no error', async () => {
-    const scopes = ['public/app:pull,push', 'open/app:pull', 'public/b:push'].map((one) => `scope=repository:${one}`);
-    assert.deepEqual(granted(await front.sendAs('bob', `/token?${scopes.join('&')}`)), ['repository:public/app:pull']);
+    const scopes = ['public/app:pull,push', 'open/app:pull', 'public/b:push'].map(
+      (one) => `scope=repository:${one}`,
+    );
+    assert.deepEqual(granted(await front.sendAs('bob', `/token?${scopes.join('&')}`)), [
+      'repository:public/app:pull',
+    ]);
   });
 
   test('what cannot be understood is granted nothing', async () => {
-    for (const odd of ['', 'x', 'repository', 'repository:UPPER:pull', 'repository:a%2f..%2fb:pull', 'user:a:pull', 'repository:a:all', 'registry:catalog:*']) {
+    for (const odd of [
+      '',
+      'x',
+      'repository',
+      'repository:UPPER:pull',
+      'repository:a%2f..%2fb:pull',
+      'user:a:pull',
+      'repository:a:all',
+      'registry:catalog:*',
+    ]) {
       const answer = await front.sendAs('alice', `/token?scope=${encodeURIComponent(odd)}`);
       assert.deepEqual(granted(answer), [], odd);
     }
   });
 
   test('a login: no scope, a token without access that opens the ping', async () => {
-    const token = reply(await front.sendAs('alice', '/token?service=docker.test&client_id=docker&account=alice')).token;
+    const token = reply(
+      await front.sendAs('alice', '/token?service=docker.test&client_id=docker&account=alice'),
+    ).token;
     const headers = { authorization: bearer(token) };
     assert.equal((await front.send('/v2/', { headers })).status, 200);
     assert.equal((await front.send('/v2/open/app/tags/list', { headers })).status, 401);
@@ -137,15 +166,33 @@ policy:
   for (const [what, ask] of [
     ['neither credentials nor scope', () => front.send('/token')],
     ['neither, by POST', () => post('grant_type=password')],
-    ['a wrong password, where anonymous would do', () => front.send(scoped, { headers: { authorization: basic('alice', 'wrong') } })],
+    [
+      'a wrong password, where anonymous would do',
+      () => front.send(scoped, { headers: { authorization: basic('alice', 'wrong') } }),
+    ],
     ['an unknown user', () => front.send(scoped, { headers: { authorization: basic('nobody', 'x') } })],
     ['a user without password', () => front.send(scoped, { headers: { authorization: basic('alice', '') } })],
     ['a password without user', () => front.send(scoped, { headers: { authorization: basic('', 'x') } })],
-    ['a wrong password by POST', () => post('grant_type=password&username=alice&password=wrong&scope=repository:public/app:pull')],
-    ['a user without password by POST', () => post('grant_type=password&username=alice&scope=repository:public/app:pull')],
-    ['an Authorization that cannot be understood', () => front.send(scoped, { headers: { authorization: 'Basic %%%' } })],
-    ['a Bearer token nobody knows', () => front.send(scoped, { headers: { authorization: bearer('x.y.z') } })],
-    ['a refresh token where they are off', () => post('grant_type=refresh_token&refresh_token=drp_refresh_x')],
+    [
+      'a wrong password by POST',
+      () => post('grant_type=password&username=alice&password=wrong&scope=repository:public/app:pull'),
+    ],
+    [
+      'a user without password by POST',
+      () => post('grant_type=password&username=alice&scope=repository:public/app:pull'),
+    ],
+    [
+      'an Authorization that cannot be understood',
+      () => front.send(scoped, { headers: { authorization: 'Basic %%%' } }),
+    ],
+    [
+      'a Bearer token nobody knows',
+      () => front.send(scoped, { headers: { authorization: bearer('x.y.z') } }),
+    ],
+    [
+      'a refresh token where they are off',
+      () => post('grant_type=refresh_token&refresh_token=drp_refresh_x'),
+    ],
   ] as const) {
     test(`401 and never anonymous: ${what}`, async () => {
       const answer = await ask();
@@ -161,10 +208,21 @@ policy:
 
   for (const [what, ask, status, code] of [
     ['an unknown service', () => front.sendAs('alice', '/token?service=registry.example.com'), 403, 'DENIED'],
-    ['more scopes than any client asks for', () => post(`${asAlice}&scope=${Array.from({ length: 1000 }, (_, i) => `repository:r${i}:pull`).join('+')}`), 403, 'DENIED'],
-    ['an unknown grant type', () => post(`${asAlice.replace('=password', '=client_credentials')}`), 405, 'UNSUPPORTED'],
+    [
+      'more scopes than any client asks for',
+      () =>
+        post(`${asAlice}&scope=${Array.from({ length: 1000 }, (_, i) => `repository:r${i}:pull`).join('+')}`),
+      403,
+      'DENIED',
+    ],
+    [
+      'an unknown grant type',
+      () => post(`${asAlice.replace('=password', '=client_credentials')}`),
+      405,
+      'UNSUPPORTED',
+    ],
     ['PUT', () => front.sendAs('alice', '/token', { method: 'PUT' }), 405, 'UNSUPPORTED'],
-    ['HEAD', () => front.sendAs('alice', '/token', { method: 'DELETE' }), 405, 'UNSUPPORTED'],
+    ['DELETE', () => front.sendAs('alice', '/token', { method: 'DELETE' }), 405, 'UNSUPPORTED'],
   ] as const) {
     test(`${status}: ${what}`, async () => {
       assertError(await ask(), status, code);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Answer } from './client.js';
 
 /** OCI distribution-spec v1.1, "Error Codes": the body's form, and nothing of our inside in it. */
 export function assertErrorBody(text: string, code: string): void {
@@ -9,14 +10,14 @@ export function assertErrorBody(text: string, code: string): void {
   assert.equal(error?.code, code, text);
   assert.equal(typeof error?.message, 'string', text);
   for (const key of Object.keys(error ?? {})) assert.ok(['code', 'message', 'detail'].includes(key), text);
-  assert.doesNotMatch(text, /\bat .+:\d+:\d+|node_modules|\.[jt]s\b|ECONN|node:/, 'a stack or a message of our inside');
+  assert.doesNotMatch(
+    text,
+    /\bat .+:\d+:\d+|node_modules|\.[jt]s\b|ECONN|node:/,
+    'a stack or a message of our inside',
+  );
 }
 
-export function assertError(
-  answer: { readonly status: number; readonly text: string; readonly headers: { readonly 'content-type'?: string } },
-  status: number,
-  code: string,
-): void {
+export function assertError(answer: Answer, status: number, code: string): void {
   assert.equal(answer.status, status, answer.text);
   assert.equal(answer.headers['content-type'], 'application/json');
   assertErrorBody(answer.text, code);

@@ -97,12 +97,11 @@ function clientOf(port: number): Pick<Front, 'send' | 'sendAs' | 'token'> {
     send: (path, options) => send(port, path, options),
     sendAs,
     async token(user, scopes, { host, service } = {}) {
-      const query = new URLSearchParams(scopes.map((one) => ['scope', one]));
+      const query = new URLSearchParams(scopes.map((one): [string, string] => ['scope', one]));
       if (service !== undefined) query.set('service', service);
       const request = host === undefined ? {} : { host };
       const path = `/token?${query}`;
-      const answer =
-        user === undefined ? await send(port, path, request) : await sendAs(user, path, request);
+      const answer = user === undefined ? await send(port, path, request) : await sendAs(user, path, request);
       if (answer.status !== 200) throw new Error(`no token: ${answer.status} ${answer.text}`);
       return (JSON.parse(answer.text) as { token: string }).token;
     },

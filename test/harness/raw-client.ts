@@ -19,16 +19,21 @@ export interface RawMessage {
 /**
  * Sends bytes as they are, and reads until the server closes the connection.
  *
- * @param options.pieces sent after the first bytes, `pause` ms apart
+ * @param options.after sent once something came back
  * @param options.wait milliseconds for the server to close it
  * @param options.enough stops early with `open` once so many whole messages came
  */
 export function sendRaw(
   port: number,
   bytes: string | Buffer,
-  options: { readonly wait?: number; readonly enough?: number; readonly halfClose?: boolean } = {},
+  options: {
+    readonly wait?: number;
+    readonly enough?: number;
+    readonly halfClose?: boolean;
+    readonly after?: string;
+  } = {},
 ): Promise<RawAnswer> {
-  const { wait = 5_000, enough = Number.POSITIVE_INFINITY, halfClose = false } = options;
+  const { wait = 5_000, enough = Number.POSITIVE_INFINITY, halfClose = false, after } = options;
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     const pieces: Buffer[] = [];
@@ -44,6 +49,7 @@ export function sendRaw(
       pieces.push(piece);
       if (parseMessages(Buffer.concat(pieces)).length >= enough) finish();
     });
+    if (after !== undefined) socket.once('data', () => socket.write(Buffer.from(after, 'latin1')));
     socket.on('error', () => {
       end = 'reset';
     });

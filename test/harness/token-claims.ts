@@ -4,7 +4,11 @@ export interface TokenClaims {
   readonly sub: string;
   readonly aud: string;
   readonly exp: number;
-  readonly access: readonly { readonly type: string; readonly name: string; readonly actions: readonly string[] }[];
+  readonly access: readonly {
+    readonly type: string;
+    readonly name: string;
+    readonly actions: readonly string[];
+  }[];
 }
 
 export function claimsOf(token: string): TokenClaims {

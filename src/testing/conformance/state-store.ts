@@ -113,11 +113,12 @@ const races: Record<string, SubjectTest<StateStoreSubject>> = {
   },
   'twenty counters that try again until they win lose no count': async ({ store }) => {
     const increment = async () => {
-      for (;;) {
+      for (let attempt = 0; attempt < 200; attempt++) {
         const entry = await store.get('count', o);
         const next = String(Number(entry?.value ?? '0') + 1);
         if (await store.compareAndSet('count', entry?.version, next, o)) return;
       }
+      assert.fail('compareAndSet never wins');
     };
     await Promise.all(Array.from({ length: 20 }, increment));
     assert.equal((await store.get('count', o))?.value, '20');

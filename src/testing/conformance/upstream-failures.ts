@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { RegistryMethod, RegistryOperation } from '../../contracts/registry-request.js';
 import type { ErrorCode } from '../../errors.js';
 import { contentOf } from '../blob-content.js';
+import type { LoggedRequest } from '../request-log.js';
 import { tinyImage } from '../tiny-image.js';
 import {
   closesTwice,
@@ -12,18 +13,14 @@ import {
   rejectsWith,
   type SubjectTest,
 } from './suite.js';
-import type { UpstreamSubject } from './upstream.js';
 import { blobOf, bodyOf, manifestOf, registryRequest, tagsOf } from './upstream-requests.js';
+import type { UpstreamSubject } from './upstream-subject.js';
 
 const o = options();
 const absent = `sha256:${'0'.repeat(64)}`;
-/** The requests that carry a blob's bytes: the registry's, or its storage's behind a redirect. */
-const blobFault = (
-  request: { method: string; path: string; status: number; server: string },
-  storage: boolean,
-) =>
-  request.method === 'GET' &&
-  (storage ? request.server === 'storage' : request.path.includes('/blobs/sha256'));
+/** The requests for a blob's bytes: the registry's, or its storage's behind a redirect. */
+const isForBlob = ({ method, path, server }: LoggedRequest) =>
+  method === 'GET' && (server === 'storage' || path.includes('/blobs/sha256'));
 
 export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
   'what is not there has its own code': async ({ upstream, registry }) => {
@@ -66,9 +63,8 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
   },
   'a blob that is cut short fails, with and without Content-Length': async ({ upstream, registry }, t) => {
     const { digest } = registry.putBlob('my/app', contentOf(Buffer.alloc(300_000, 'x')));
-    const storage = registry.storageUrl !== registry.url;
     for (const framing of [{}, { framing: 'chunked' as const }]) {
-      const remove = registry.faults.add((request) => blobFault(request, storage), {
+      const remove = registry.faults.add(isForBlob, {
         cutAfter: 100_000,
         ...framing,
       });
@@ -97,9 +93,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
     t,
   ) => {
     const { digest } = registry.putBlob('my/app', contentOf(Buffer.alloc(300_000, 'x')));
-    const storage = registry.storageUrl !== registry.url;
-    const matches = (request: Parameters<typeof blobFault>[0]) => blobFault(request, storage);
-    registry.faults.add(matches, { stallAfter: 1000 });
+    registry.faults.add(isForBlob, { stallAfter: 1000 });
     for (const end of ['abort', 'destroy'] as const) {
       registry.forgetRequests();
       const controller = new AbortController();
@@ -112,7 +106,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
       if (end === 'abort') controller.abort(new Error('nobody waits any more'));
       else body.destroy();
       await closed;
-      await registry.waitFor((entry) => matches(entry) && entry.closedEarly);
+      await registry.waitFor((entry) => isForBlob(entry) && entry.closedEarly);
     }
   },
   'an aborted call rejects with the reason': ({ upstream }) =>

@@ -3,7 +3,6 @@ import type { RegistryResponse } from '../../contracts/registry-request.js';
 import { mediaTypes } from '../manifest-document.js';
 import { artifactFor, tinyImage } from '../tiny-image.js';
 import { options, type SubjectTest } from './suite.js';
-import type { UpstreamSubject } from './upstream.js';
 import {
   blobBytes,
   blobOf,
@@ -14,6 +13,7 @@ import {
   registryRequest,
   tagsOf,
 } from './upstream-requests.js';
+import type { UpstreamSubject } from './upstream-subject.js';
 
 const o = options();
 const accept = { accept: [mediaTypes.index, mediaTypes.manifest].join(', ') };

@@ -4,8 +4,8 @@ import { digestOf } from '../../reference/digest.js';
 import { parseRepositoryName } from '../../reference/repository-name.js';
 import { tinyImage } from '../tiny-image.js';
 import { options, rejectsWith, type SubjectTest } from './suite.js';
-import type { UpstreamSubject } from './upstream.js';
 import { bodyOf, manifestOf, registryRequest } from './upstream-requests.js';
+import type { UpstreamSubject } from './upstream-subject.js';
 
 const o = options();
 const repository = parseRepositoryName('my/app');

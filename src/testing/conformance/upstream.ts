@@ -4,6 +4,7 @@ import { type MemoryRegistry, type MemoryRegistryOptions, startMemoryRegistry } 
 import { type MakeSubject, type SubjectTest, suite } from './suite.js';
 import { upstreamFailures } from './upstream-failures.js';
 import { upstreamReading } from './upstream-reading.js';
+import type { UpstreamSubject } from './upstream-subject.js';
 import { upstreamUploads } from './upstream-uploads.js';
 
 export interface UpstreamOpening {
@@ -11,19 +12,15 @@ export interface UpstreamOpening {
   open(registry: MemoryRegistry, t: TestContext): Promise<Upstream>;
   /** How the registry is started: its authentication, its storage. */
   readonly registry?: MemoryRegistryOptions;
-}
-
-/** What the tests of one contract's suite work with. */
-export interface UpstreamSubject {
-  readonly upstream: Upstream;
-  readonly registry: MemoryRegistry;
+  /** False: it only pulls, and the tests of pushing are left out. */
+  readonly pushes?: boolean;
 }
 
 /** What every Upstream promises, tried on a memory registry. */
 export function describeUpstreamConformance(name: string, opening: UpstreamOpening): void {
   const tests: Record<string, SubjectTest<UpstreamSubject>> = {
     ...upstreamReading,
-    ...upstreamUploads,
+    ...(opening.pushes === false ? {} : upstreamUploads),
     ...upstreamFailures,
   };
   suite(`Upstream conformance: ${name}`, subjectOf(opening), tests);

@@ -16,8 +16,10 @@ export interface Dockerd extends Program {
 /**
  * Starts a Docker Engine that touches nothing of the machine: no bridge, no firewall rules, no forwarding, its own
  * containerd. It counts loopback registries as insecure, so plain http works there.
+ *
+ * @param settings more of daemon.json
  */
-export async function startDockerd(workspace: Workspace): Promise<Dockerd> {
+export async function startDockerd(workspace: Workspace, settings: object = {}): Promise<Dockerd> {
   const directory = (name: string) => workspace.path('docker', name);
   const socket = directory('docker.sock');
   const clientEnvironment = (client: string) =>
@@ -32,7 +34,7 @@ export async function startDockerd(workspace: Workspace): Promise<Dockerd> {
   const program = await startProgram(workspace, {
     command: 'dockerd',
     args: [
-      `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json') }))}`,
+      `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json'), ...settings }))}`,
       `--data-root=${directory('data')}`,
       `--exec-root=${directory('exec')}`,
       `--containerd=${containerd.socket}`,
