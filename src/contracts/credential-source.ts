@@ -1,4 +1,5 @@
-import type { Repository } from '../reference/repository.js';
+import type { RegistryHost } from '../reference/registry-host.js';
+import type { RepositoryName } from '../reference/repository-name.js';
 import type { Secret } from '../secret.js';
 import type { CallOptions, Closable } from './call-options.js';
 
@@ -14,15 +15,22 @@ export type Credential = (
   readonly expiresAt?: number;
 };
 
+/** What a credential is wanted for. A `Repository` is one. */
+export interface CredentialTarget {
+  readonly registry: RegistryHost;
+  /** Absent where the registry as a whole is meant: a ping, the catalogue. */
+  readonly name?: RepositoryName;
+}
+
 /** Produces what we show to someone else. */
 export interface CredentialSource extends Closable {
   /**
    * @param o.rejected what the registry refused: the source must not give the same again from a cache
-   * @returns undefined where it has none for this repository: go on without
+   * @returns undefined where it has none for this target: go on without
    * @throws RegistryError UNAVAILABLE where there should be one and it cannot be had now
    */
   credentialFor(
-    repository: Repository,
+    target: CredentialTarget,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined>;
 }

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import type { Credential } from '../contracts/index.js';
-import type { Repository } from '../reference/repository.js';
+import type { Credential, CredentialTarget } from '../contracts/index.js';
 import { Secret } from '../secret.js';
 
 const entry = z.looseObject({
@@ -73,9 +72,9 @@ function credentialOf(value: z.output<typeof entry>, key: string): Credential | 
  * The keys a repository may stand under, the narrowest first: podman (containers-auth.json) lets an entry be for a
  * namespace.
  */
-export function keysFor({ registry, name }: Repository): readonly string[] {
+export function keysFor({ registry, name }: CredentialTarget): readonly string[] {
   const host = normalizeHost(registry);
-  const parts = name.split('/');
+  const parts = name?.split('/') ?? [];
   return [...parts.map((_, i) => `${host}/${parts.slice(0, parts.length - i).join('/')}`), host];
 }
 

@@ -6,13 +6,13 @@ import {
   type Clock,
   type Credential,
   type CredentialSource,
+  type CredentialTarget,
   type DriverDependencies,
   defineDriver,
 } from '../contracts/index.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { Turns } from '../decorators/turns.js';
 import { describeError, RegistryError } from '../errors.js';
-import type { Repository } from '../reference/repository.js';
 import { ChangingFile } from '../settings/changing-file.js';
 import { readableFile } from '../settings/file-path.js';
 import { type DockerConfig, helperServer, keysFor, parseDockerConfig } from './docker-config-file.js';
@@ -67,12 +67,12 @@ class DockerConfigSource implements CredentialSource {
   }
 
   async credentialFor(
-    repository: Repository,
+    target: CredentialTarget,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined> {
     o.signal.throwIfAborted();
     const { credentials, helpers, store } = await this.#file.read();
-    const keys = keysFor(repository);
+    const keys = keysFor(target);
     const host = keys[keys.length - 1] ?? '';
     const helper = keys.map((key) => helpers.get(key)).find((name) => name !== undefined) ?? store;
     const helped = helper === undefined ? undefined : await this.#ask(helper, helperServer(host), o);

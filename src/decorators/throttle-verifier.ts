@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { plainAddress } from '../settings/address-range.js';
+import { Turns } from './turns.js';
 
 export interface ThrottleLimits {
   /** Failures allowed in one window. */
@@ -19,8 +20,7 @@ export class ThrottleVerifier implements Verifier {
   readonly #clock: Clock;
   readonly #limits: ThrottleLimits;
   readonly #counts = new LRUCache<string, { failures: number; since: number }>({ max: 50_000 });
-  /** Passwords of one (user name, address) that are being verified: each may become a failure. */
-  readonly #underWay = new Map<string, number>();
+  readonly #queues = new Map<string, { readonly turns: Turns; users: number }>();
 
   constructor(inner: Verifier, clock: Clock, limits: ThrottleLimits = { failures: 10, window: 60_000 }) {
     this.#inner = inner;
@@ -32,26 +32,9 @@ export class ThrottleVerifier implements Verifier {
     if (credentials.shown.kind === 'none') return this.#inner.verify(credentials, o);
     const address = plainAddress(credentials.connection.address);
     const { shown } = credentials;
-    const user = `${address} ${shown.kind === 'password' ? shown.username : ''}`;
-    this.#refuseBeyond(address, this.#limits.failures * 10);
-    // Many guesses at once must not all pass before the first has failed. Tokens are not guessed, and many clients
-    // behind one address show theirs at once.
-    const guesses = shown.kind === 'password' ? (this.#underWay.get(user) ?? 0) : 0;
-    this.#refuseBeyond(user, this.#limits.failures, guesses);
-    this.#underWay.set(user, guesses + 1);
-    try {
-      const principal = await this.#inner.verify(credentials, o);
-      if (principal === undefined) this.#countFailure(user, address);
-      else this.#counts.delete(user);
-      return principal;
-    } catch (error) {
-      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, address);
-      throw error;
-    } finally {
-      const left = (this.#underWay.get(user) ?? 1) - 1;
-      if (left > 0) this.#underWay.set(user, left);
-      else this.#underWay.delete(user);
-    }
+    const user = `${address} ${shown.kind === 'password' ? `password ${shown.username}` : shown.kind}`;
+    const attempt = () => this.#attempt(credentials, o, { user, address });
+    return shown.kind === 'password' ? this.#inTurn(user, o, attempt) : attempt();
   }
 
   async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {
@@ -62,16 +45,44 @@ export class ThrottleVerifier implements Verifier {
     return this.#inner.close();
   }
 
-  #refuseBeyond(key: string, limit: number, guesses = 0): void {
-    const { window } = this.#limits;
+  /** As many at once as may fail: were there no bound, any number of guesses would pass before the first has failed. */
+  async #inTurn<V>(user: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
+    const queue = this.#queues.get(user) ?? { turns: new Turns(this.#limits.failures), users: 0 };
+    this.#queues.set(user, queue);
+    queue.users++;
+    try {
+      return await queue.turns.run(o, attempt);
+    } finally {
+      queue.users--;
+      if (queue.users === 0) this.#queues.delete(user);
+    }
+  }
+
+  async #attempt(
+    credentials: ClientCredentials,
+    o: CallOptions,
+    { user, address }: { readonly user: string; readonly address: string },
+  ): Promise<Principal | undefined> {
+    this.#refuseBeyond(user, this.#limits.failures);
+    this.#refuseBeyond(address, this.#limits.failures * 10);
+    try {
+      const principal = await this.#inner.verify(credentials, o);
+      if (principal === undefined) this.#countFailure(user, address);
+      else this.#counts.delete(user);
+      return principal;
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, address);
+      throw error;
+    }
+  }
+
+  #refuseBeyond(key: string, limit: number): void {
     const count = this.#counts.get(key);
-    const left = count === undefined ? 0 : count.since + window - this.#clock.now();
-    const failures = count === undefined || left <= 0 ? 0 : count.failures;
-    if (failures + guesses < limit) return;
+    const left = count === undefined ? 0 : count.since + this.#limits.window - this.#clock.now();
+    if (count === undefined || left <= 0 || count.failures < limit) return;
     throw new RegistryError('TOOMANYREQUESTS', {
       message: 'too many failed logins from this address',
-      // Where only guesses under way are too many, those are over soon.
-      retryAfter: failures < limit ? 1 : Math.ceil(left / 1000),
+      retryAfter: Math.ceil(left / 1000),
     });
   }
 

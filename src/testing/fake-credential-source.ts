@@ -1,36 +1,35 @@
 import type { CallOptions } from '../contracts/call-options.js';
-import type { Credential, CredentialSource } from '../contracts/credential-source.js';
+import type { Credential, CredentialSource, CredentialTarget } from '../contracts/credential-source.js';
 import { RegistryError } from '../errors.js';
-import type { Repository } from '../reference/repository.js';
 import { Secret } from '../secret.js';
 
 /** Gives the first of a list of credentials; the next one when that was rejected. None when the list is used up. */
 export class FakeCredentialSource implements CredentialSource {
   readonly credentials: Credential[];
   /** What it was asked, in order. */
-  readonly asked: { readonly repository: Repository; readonly rejected?: Credential }[] = [];
+  readonly asked: { readonly target: CredentialTarget; readonly rejected?: Credential }[] = [];
   /** True: it answers UNAVAILABLE. */
   broken = false;
   closed = false;
-  readonly #has: (repository: Repository) => boolean;
+  readonly #has: (target: CredentialTarget) => boolean;
 
   /** @param has for which repositories there is a credential; for all where it is missing */
   constructor(
     credentials: readonly Credential[] = [],
-    has: (repository: Repository) => boolean = () => true,
+    has: (target: CredentialTarget) => boolean = () => true,
   ) {
     this.credentials = [...credentials];
     this.#has = has;
   }
 
   async credentialFor(
-    repository: Repository,
+    target: CredentialTarget,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined> {
     o.signal.throwIfAborted();
-    this.asked.push({ repository, ...(o.rejected && { rejected: o.rejected }) });
+    this.asked.push({ target, ...(o.rejected && { rejected: o.rejected }) });
     if (this.broken) throw new RegistryError('UNAVAILABLE', { reason: 'the credential source is broken' });
-    if (!this.#has(repository)) return undefined;
+    if (!this.#has(target)) return undefined;
     if (o.rejected !== undefined && o.rejected === this.credentials[0]) this.credentials.shift();
     return this.credentials[0];
   }

@@ -361,6 +361,7 @@ test('a stalled body stays, and a client that goes away is noticed', async (t) =
   registry.faults.add({ path: '/blobs/' }, { stallAfter: 10 });
   const outgoing = httpRequest(`${registry.url}/v2/my/app/blobs/${blob.digest}`).end();
   outgoing.on('error', () => undefined);
+  t.after(() => outgoing.destroy());
   const [response] = await once(outgoing, 'response');
   response.on('error', () => undefined);
   const [piece] = await once(response, 'data');
@@ -376,6 +377,7 @@ test('a big blob is sent no faster than it is read', async (t) => {
   const blob = registry.putBlob('my/app', await generatedBlob(64 * 1024 * 1024));
   const outgoing = httpRequest(`${registry.url}/v2/my/app/blobs/${blob.digest}`).end();
   outgoing.on('error', () => undefined);
+  t.after(() => outgoing.destroy());
   const [response] = await once(outgoing, 'response'); // and not read
   response.on('error', () => undefined);
   const [entry] = registry.requests;

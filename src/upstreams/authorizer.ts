@@ -1,9 +1,8 @@
-import type { CallOptions, Credential, CredentialSource, Log } from '../contracts/index.js';
+import type { CallOptions, Credential, CredentialSource, CredentialTarget, Log } from '../contracts/index.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
-import type { Repository } from '../reference/repository.js';
-import { parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
+import type { RepositoryName } from '../reference/repository-name.js';
 import { Secret } from '../secret.js';
 import { discard } from './bodies.js';
 import { type LearnedChallenge, learnChallenge, widenScopes } from './learned-challenge.js';
@@ -47,9 +46,6 @@ export interface AuthorizerSettings {
   /** Milliseconds for the ping that learns the challenge. */
   readonly timeLimit: number;
 }
-
-/** A ping is about no repository, and a source is asked about one. */
-const noRepository = parseRepositoryName('ping');
 
 /** Learns how the upstream wants to be asked, and finds what to show it. */
 export class Authorizer {
@@ -95,15 +91,15 @@ export class Authorizer {
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<Shown> {
     if (challenge.kind === 'none') return { wanted };
-    const repository = this.#repositoryOf(wanted);
+    const target = this.#targetOf(wanted);
     if (challenge.kind === 'bearer') {
-      const request = { endpoint: challenge.endpoint, repository, scopes: wanted.scopes };
+      const request = { endpoint: challenge.endpoint, target, scopes: wanted.scopes };
       const { token, fresh } = await this.#s.tokens.get(request, o);
       const header = bearer(token.token);
       if (token.direct !== undefined) return { wanted, header, credential: token.direct };
       return { wanted, header, token: { request, value: token, fresh } };
     }
-    const credential = await this.#s.credentials.credentialFor(repository, o);
+    const credential = await this.#s.credentials.credentialFor(target, o);
     if (credential === undefined) return { wanted };
     switch (credential.kind) {
       case 'basic': {
@@ -200,8 +196,8 @@ export class Authorizer {
     }
   }
 
-  #repositoryOf({ repository }: Wanted): Repository {
-    return { registry: this.#s.registry, name: repository ?? noRepository };
+  #targetOf({ repository }: Wanted): CredentialTarget {
+    return { registry: this.#s.registry, ...(repository && { name: repository }) };
   }
 
   #loud(reason: string): RegistryError {

@@ -1,8 +1,14 @@
 import { LRUCache } from 'lru-cache';
-import type { CallOptions, Clock, Credential, CredentialSource, Log } from '../contracts/index.js';
+import type {
+  CallOptions,
+  Clock,
+  Credential,
+  CredentialSource,
+  CredentialTarget,
+  Log,
+} from '../contracts/index.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { describeError, RegistryError } from '../errors.js';
-import type { Repository } from '../reference/repository.js';
 import type { Secret } from '../secret.js';
 import { sameCredential } from './same-credential.js';
 import { type Exchangeable, requestToken, type TokenEndpoint } from './token-client.js';
@@ -21,7 +27,7 @@ export interface UpstreamToken {
 
 export interface TokenRequest {
   readonly endpoint: TokenEndpoint;
-  readonly repository: Repository;
+  readonly target: CredentialTarget;
   readonly scopes: readonly string[];
 }
 
@@ -113,7 +119,7 @@ export class UpstreamTokens {
     request: TokenRequest,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<UpstreamToken> {
-    let credential = await this.#s.credentials.credentialFor(request.repository, o);
+    let credential = await this.#s.credentials.credentialFor(request.target, o);
     for (let attempt = 0; ; attempt++) {
       const now = this.#s.clock.now();
       if (credential?.kind === 'registry-token') return direct(credential, now);
@@ -135,7 +141,7 @@ export class UpstreamTokens {
 
   /** Another credential after the token endpoint refused one. @throws RegistryError UNAVAILABLE */
   async #replacement(
-    { endpoint, repository }: TokenRequest,
+    { endpoint, target }: TokenRequest,
     refused: Credential | undefined,
     status: number,
     last: boolean,
@@ -148,7 +154,7 @@ export class UpstreamTokens {
     this.#s.metrics.credentialRefused();
     const next = last
       ? undefined
-      : await this.#s.credentials.credentialFor(repository, { signal: o.signal, rejected: refused });
+      : await this.#s.credentials.credentialFor(target, { signal: o.signal, rejected: refused });
     if (next === undefined || sameCredential(next, refused)) {
       throw this.#loud(`the token endpoint ${host} refuses our credential (${status})`);
     }

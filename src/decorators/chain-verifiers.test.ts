@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ClientCredentials, Verifier } from '../contracts/index.js';
+import { Secret } from '../secret.js';
+import { FakeVerifier } from '../testing/fake-verifier.js';
+import { authenticate } from './authenticate.js';
+import { ChainVerifier } from './chain-verifiers.js';
+
+const o = { signal: new AbortController().signal };
+const connection = { address: '192.0.2.1' };
+const none: ClientCredentials = { shown: { kind: 'none' }, connection };
+
+function password(username: string, text: string): ClientCredentials {
+  return { shown: { kind: 'password', username, password: new Secret(text) }, connection };
+}
+
+function chain(...verifiers: readonly FakeVerifier[]) {
+  return new ChainVerifier(new Map(verifiers.map((verifier) => [verifier.id, verifier])));
+}
+
+describe('ChainVerifier', () => {
+  it('asks in order until one takes the credentials', async () => {
+    const first = new FakeVerifier('first', { alice: { password: 'a' } });
+    const second = new FakeVerifier('second', { alice: { password: 'b' }, bob: { password: 'b' } });
+    const third = new FakeVerifier('third', { bob: { password: 'b' } });
+    const verifier = chain(first, second, third);
+    assert.equal((await verifier.verify(password('alice', 'a'), o))?.verifier, 'first');
+    assert.equal((await verifier.verify(password('bob', 'b'), o))?.verifier, 'second');
+    assert.equal(await verifier.verify(password('mallory', 'x'), o), undefined);
+    assert.deepEqual(
+      [first.asked.length, second.asked.length, third.asked.length],
+      [3, 2, 1],
+    );
+  });
+
+  it('asks nobody else once one says that they are its own, and invalid', async () => {
+    const second = new FakeVerifier('second', { alice: { password: 'b' } });
+    const verifier = chain(new FakeVerifier('first', { alice: { password: 'a' } }), second);
+    await assert.rejects(verifier.verify(password('alice', 'b'), o), { code: 'UNAUTHORIZED' });
+    assert.equal(second.asked.length, 0);
+  });
+
+  it('asks nobody else where one is broken: that never becomes another answer', async () => {
+    const first = new FakeVerifier('first');
+    first.broken = true;
+    const anyone = new FakeVerifier('second', { alice: { password: 'b' } });
+    await assert.rejects(chain(first, anyone).verify(password('alice', 'b'), o), { code: 'UNAVAILABLE' });
+    assert.equal(anyone.asked.length, 0);
+  });
+
+  it('asks those first that recognise the credentials', async () => {
+    const first = new FakeVerifier('first', { alice: { password: 'a' } });
+    const second: Verifier = Object.assign(new FakeVerifier('second', { alice: { password: 'a' } }), {
+      recognises: ({ shown }: ClientCredentials) => shown.kind === 'password' && shown.username === 'alice',
+    });
+    const verifier = new ChainVerifier(
+      new Map<string, Verifier>([
+        ['first', first],
+        ['second', second],
+      ]),
+    );
+    assert.equal((await verifier.verify(password('alice', 'a'), o))?.verifier, 'second');
+    assert.equal(first.asked.length, 0);
+    first.users.set('bob', { password: 'b' });
+    assert.equal((await verifier.verify(password('bob', 'b'), o))?.verifier, 'first');
+  });
+
+  it('rechecks with the one that vouched, and no other', async () => {
+    const first = new FakeVerifier('first', { alice: {} });
+    const second = new FakeVerifier('second', { alice: { groups: ['x'] } });
+    const verifier = chain(first, second);
+    const known = { verifier: 'second', name: 'alice', kind: 'human', groups: [], attributes: {} } as const;
+    assert.deepEqual((await verifier.recheck(known, o))?.groups, ['x']);
+    second.users.clear();
+    assert.equal(await verifier.recheck(known, o), undefined);
+    assert.equal(await verifier.recheck({ ...known, verifier: 'gone' }, o), undefined);
+    const { verify, close } = first;
+    const bare: Verifier = { verify: verify.bind(first), close: close.bind(first) };
+    assert.equal(await new ChainVerifier(new Map([['second', bare]])).recheck(known, o), undefined);
+  });
+
+  it('closes all', async () => {
+    const all = [new FakeVerifier('first'), new FakeVerifier('second')];
+    await chain(...all).close();
+    assert(all.every((verifier) => verifier.closed));
+  });
+});
+
+describe('authenticate', () => {
+  const verifier = chain(new FakeVerifier('first', { alice: { password: 'a' } }));
+
+  it('gives the principal', async () => {
+    assert.equal((await authenticate(verifier, password('alice', 'a'), o)).name, 'alice');
+  });
+
+  for (const [name, credentials, reason] of [
+    ['where nothing is shown', none, 'no credentials were shown'],
+    ['where nobody takes what is shown', password('bob', 'b'), 'no verifier takes these credentials'],
+    ['where what is shown is wrong', password('alice', 'b'), 'wrong password'],
+  ] as const) {
+    it(`fails ${name}`, async () => {
+      await assert.rejects(authenticate(verifier, credentials, o), { code: 'UNAUTHORIZED', reason });
+    });
+  }
+});
