@@ -9,7 +9,6 @@ const secret = new Secret(value);
 describe('a secret', () => {
   for (const [name, shown] of [
     ['a template', `${secret}`],
-    ['a sum', '' + secret],
     ['String', String(secret)],
     ['JSON', JSON.stringify({ secret, list: [secret] })],
     ['inspect', inspect({ a: { b: { c: { d: secret } } } }, { depth: 9, showHidden: true })],

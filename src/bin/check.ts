@@ -1,11 +1,11 @@
 import type { Configuration } from '../config/configuration.js';
-import type { Verifier } from '../contracts/index.js';
+import { MemoryStateStore } from '../state-stores/memory.js';
 import {
   Opener,
   OpeningError,
   openPolicy,
   openUpstreams,
-  openVerifiers,
+  openVerifier,
   type Surroundings,
 } from './open-parts.js';
 
@@ -20,20 +20,13 @@ export async function checkOpening(
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const opener = new Opener(configuration, surroundings);
-  const noState = {
-    get: async () => undefined,
-    put: async () => undefined,
-    compareAndSet: async () => false,
-    delete: async () => undefined,
-    list: async () => [],
-    close: async () => undefined,
-  };
+  const state = new MemoryStateStore(surroundings.clock);
   const problems: string[] = [];
   const attempts: readonly (() => Promise<unknown>)[] = [
     ...[...configuration.upstreams].map(
       (one) => () => openUpstreams(opener, { ...configuration, upstreams: new Map([one]) }),
     ),
-    (): Promise<ReadonlyMap<string, Verifier>> => openVerifiers(opener, configuration, noState),
+    ...configuration.verifiers.map((_, i) => () => openVerifier(opener, configuration, i, state)),
     () => openPolicy(opener, configuration),
   ];
   for (const attempt of attempts) {

@@ -81,14 +81,26 @@ export async function openUpstreams(
 
 export async function openVerifiers(
   opener: Opener,
-  { verifiers }: Configuration,
+  configuration: Configuration,
   state: StateStore,
 ): Promise<ReadonlyMap<string, Verifier>> {
   const opened = new Map<string, Verifier>();
-  for (const [i, { id, driver }] of verifiers.entries()) {
-    opened.set(id, await opener.open(`verifiers[${i}]`, id, driver, { state }));
+  for (const [i, { id }] of configuration.verifiers.entries()) {
+    opened.set(id, await openVerifier(opener, configuration, i, state));
   }
   return opened;
+}
+
+/** @param i its place in the configuration */
+export function openVerifier(
+  opener: Opener,
+  { verifiers }: Configuration,
+  i: number,
+  state: StateStore,
+): Promise<Verifier> {
+  const setting = verifiers[i];
+  if (setting === undefined) throw new RangeError(`there is no verifier ${i}`);
+  return opener.open(`verifiers[${i}]`, setting.id, setting.driver, { state });
 }
 
 export function openPolicy(opener: Opener, configuration: Configuration): Promise<Policy> {

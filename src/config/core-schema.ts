@@ -81,7 +81,9 @@ const refreshTokens = z
  * and its own schema checks them.
  */
 export const coreSchema = z.strictObject({
-  listen: listenAddress().describe('Where clients connect. Port 0 takes a free one.'),
+  listen: listenAddress()
+    .prefault('0.0.0.0:5000')
+    .describe('Where clients connect. Port 0 takes a free one.'),
   externalUrl: serverUrl().describe(
     'How clients reach this proxy. The realm of challenges and absolute links are built from it, never from a request.',
   ),

@@ -69,7 +69,10 @@ describe('CacheVerifier', () => {
     ['user name', password('alicf', 'right')],
     ['address', password('alice', 'right', '192.0.2.2')],
     ['kind', { shown: { kind: 'bearer', token: new Secret('right') }, connection: right.connection }],
-    ['client certificate', { ...right, connection: { ...right.connection, peerCertificate: Buffer.from('x') } }],
+    [
+      'client certificate',
+      { ...right, connection: { ...right.connection, peerCertificate: Buffer.from('x') } },
+    ],
     ['border between name and password', password('alicer', 'ight')],
   ] as const satisfies readonly (readonly [string, ClientCredentials])[]) {
     it(`asks again for another ${name}`, async () => {
@@ -122,7 +125,11 @@ describe('CacheVerifier', () => {
 
 /** A verifier that answers when it is told to. */
 function held() {
-  const calls: { o: CallOptions; resolve: (who: Principal | undefined) => void; reject: (error: Error) => void }[] = [];
+  const calls: {
+    o: CallOptions;
+    resolve: (who: Principal | undefined) => void;
+    reject: (error: Error) => void;
+  }[] = [];
   const inner: Verifier = {
     verify: (_credentials, options) =>
       new Promise((resolve, reject) => {

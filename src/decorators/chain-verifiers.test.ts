@@ -27,10 +27,7 @@ describe('ChainVerifier', () => {
     assert.equal((await verifier.verify(password('alice', 'a'), o))?.verifier, 'first');
     assert.equal((await verifier.verify(password('bob', 'b'), o))?.verifier, 'second');
     assert.equal(await verifier.verify(password('mallory', 'x'), o), undefined);
-    assert.deepEqual(
-      [first.asked.length, second.asked.length, third.asked.length],
-      [3, 2, 1],
-    );
+    assert.deepEqual([first.asked.length, second.asked.length, third.asked.length], [3, 2, 1]);
   });
 
   it('asks nobody else once one says that they are its own, and invalid', async () => {

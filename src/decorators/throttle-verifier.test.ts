@@ -3,9 +3,9 @@ import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { Secret } from '../secret.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
-import { Secret } from '../secret.js';
 import { ThrottleVerifier } from './throttle-verifier.js';
 
 const o = { signal: new AbortController().signal };
@@ -22,7 +22,11 @@ function bearer(text: string, address = home): ClientCredentials {
 
 function setUp(limits = { failures: 3, window: 60_000 }) {
   const clock = new FakeClock();
-  const inner = new FakeVerifier('local', { alice: { password: 'right' }, bob: { password: 'right' }, robot: { bearer: 'token' } });
+  const inner = new FakeVerifier('local', {
+    alice: { password: 'right' },
+    bob: { password: 'right' },
+    robot: { bearer: 'token' },
+  });
   const verifier = new ThrottleVerifier(inner, clock, limits);
   const outcome = async (credentials: ClientCredentials) => {
     try {
@@ -146,7 +150,9 @@ describe('guesses at the same time', () => {
 
   it('are no guesses where the passwords are right: none is refused', async () => {
     const { outcome } = setUp();
-    const outcomes = await Promise.all(Array.from({ length: 100 }, () => outcome(password('alice', 'right'))));
+    const outcomes = await Promise.all(
+      Array.from({ length: 100 }, () => outcome(password('alice', 'right'))),
+    );
     assert.deepEqual(new Set(outcomes), new Set(['alice']));
   });
 
@@ -167,15 +173,18 @@ describe('guesses at the same time', () => {
     void verifier.verify(password('alice', 'x', elsewhere), o);
     for (let i = 0; i < 3; i++) void verifier.verify(bearer('x'), o);
     for (let i = 0; i < 20; i++) await setImmediate();
-    assert.deepEqual(started.sort(), [
-      `alice ${home}`,
-      `alice ${home}`,
-      `alice ${elsewhere}`,
-      `bearer ${home}`,
-      `bearer ${home}`,
-      `bearer ${home}`,
-      `bob ${home}`,
-    ].sort());
+    assert.deepEqual(
+      started.sort(),
+      [
+        `alice ${home}`,
+        `alice ${home}`,
+        `alice ${elsewhere}`,
+        `bearer ${home}`,
+        `bearer ${home}`,
+        `bearer ${home}`,
+        `bob ${home}`,
+      ].sort(),
+    );
     leaving.abort(new Error('left'));
     await assert.rejects(waiting, /left/);
   });

@@ -57,24 +57,37 @@ export function globAttributes(glob: RepositoryGlob): readonly string[] {
  * could not be (a slash, a star, upper case) matches nothing, so it can neither inject a pattern nor climb a level.
  */
 export function matchesGlob(glob: RepositoryGlob, name: string, who: Principal): boolean {
-  let source = '^';
+  // Where in the name the parts so far can end. Unlike a pattern of many stars this never tries the same place twice.
+  let ends: ReadonlySet<number> = new Set([0]);
   for (const part of glob.parts) {
-    if (part.kind === 'literal') source += escapePattern(part.text);
-    else if (part.kind === 'star') source += '[^/]*';
-    else if (part.kind === 'stars') source += '.*';
+    if (part.kind === 'literal') ends = afterText(name, ends, part.text);
+    else if (part.kind === 'star') ends = afterStar(name, ends, '/');
+    else if (part.kind === 'stars') ends = afterStar(name, ends);
     else {
       const value = part.of === 'name' ? who.name : textOf(who.attributes[part.of.attribute]);
       if (value === undefined || !isRepositoryComponent(value)) return false;
-      source += escapePattern(value);
+      ends = afterText(name, ends, value);
     }
   }
-  return new RegExp(`${source}$`).test(name);
+  return ends.has(name.length);
+}
+
+function afterText(name: string, starts: ReadonlySet<number>, text: string): ReadonlySet<number> {
+  return new Set([...starts].filter((at) => name.startsWith(text, at)).map((at) => at + text.length));
+}
+
+/** Everywhere from a start on, up to the first `border`. */
+function afterStar(name: string, starts: ReadonlySet<number>, border?: string): ReadonlySet<number> {
+  const ends = new Set<number>();
+  for (const start of starts) {
+    for (let at = start; at <= name.length && !ends.has(at); at++) {
+      ends.add(at);
+      if (name[at] === border) break;
+    }
+  }
+  return ends;
 }
 
 function textOf(value: AttributeValue | undefined): string | undefined {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
-}
-
-function escapePattern(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import {
   type AttributeValue,
+  type CallOptions,
   type Decision,
   type DriverKinds,
   type Policy,
@@ -28,6 +29,14 @@ const qualified = z
     "expected a name such as 'corp:alice', or 'corp:*' for everyone of a verifier",
   );
 
+/** No star: `corp:*` would look like everyone, and a group of that name can be made by whoever makes groups. */
+const qualifiedGroup = z
+  .string({ error: "expected a group such as 'corp:developers'" })
+  .regex(
+    /^[^\s:*][^*]*$/s,
+    "expected a group such as 'corp:developers'; everyone of a verifier is names: ['corp:*']",
+  );
+
 const attributeValue = z.union([z.string(), z.number(), z.boolean()]);
 
 const ruleSchema = z
@@ -40,7 +49,7 @@ const ruleSchema = z
         "Whom the rule is for: 'corp:alice', or 'corp:*' for everyone whom verifier `corp` vouches for",
       ),
     groups: z
-      .array(qualified)
+      .array(qualifiedGroup)
       .min(1)
       .optional()
       .describe(
@@ -104,7 +113,9 @@ class RulesPolicy implements Policy {
     who: Principal,
     wanted: readonly Scope[],
     request: RequestContext,
+    o: CallOptions,
   ): Promise<readonly Decision[]> {
+    o.signal.throwIfAborted();
     const applicable = this.#rules.filter((rule) => rule.services.has(request.service) && isFor(rule, who));
     return wanted.map((scope) => {
       const matching = applicable.filter((rule) => speaksOf(rule, scope, who));

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
@@ -7,6 +7,7 @@ import type { CallOptions, Clock, StateEntry, StateStore } from '../contracts/in
 import { hasCode, RegistryError } from '../errors.js';
 import { ownDirectory } from '../settings/file-path.js';
 import { checkEntry } from './entry.js';
+import { SweepSchedule } from './sweep-schedule.js';
 
 const entrySchema = z.object({
   key: z.string(),
@@ -22,6 +23,7 @@ const entrySchema = z.object({
 export class FileStateStore implements StateStore {
   readonly #directory: string;
   readonly #clock: Clock;
+  readonly #sweeps = new SweepSchedule();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(directory: string, clock: Clock) {
@@ -29,15 +31,14 @@ export class FileStateStore implements StateStore {
     this.#clock = clock;
   }
 
-  get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
+  async get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
     o.signal.throwIfAborted();
-    return this.#guard('read', () => this.#read(this.#path(key)));
+    return this.#guard('read', o, () => this.#read(this.#path(key)));
   }
 
   async put(key: string, value: string, o: CallOptions & { readonly ttl?: number }): Promise<void> {
-    o.signal.throwIfAborted();
     checkEntry(key, value);
-    await this.#inTurn(() => this.#write(key, value, o.ttl));
+    await this.#inTurn(o, () => this.#write(key, value, o.ttl));
   }
 
   async compareAndSet(
@@ -46,9 +47,8 @@ export class FileStateStore implements StateStore {
     value: string,
     o: CallOptions & { readonly ttl?: number },
   ): Promise<boolean> {
-    o.signal.throwIfAborted();
     checkEntry(key, value);
-    return this.#inTurn(async () => {
+    return this.#inTurn(o, async () => {
       if ((await this.#read(this.#path(key)))?.version !== version) return false;
       await this.#write(key, value, o.ttl);
       return true;
@@ -56,16 +56,14 @@ export class FileStateStore implements StateStore {
   }
 
   async delete(key: string, o: CallOptions): Promise<void> {
-    o.signal.throwIfAborted();
-    await this.#inTurn(() => rm(this.#path(key), { force: true }));
+    await this.#inTurn(o, () => rm(this.#path(key), { force: true }));
   }
 
   async list(prefix: string, o: CallOptions): Promise<readonly StateEntry[]> {
     o.signal.throwIfAborted();
-    return this.#guard('read', async () => {
+    return this.#guard('read', o, async () => {
       const entries: StateEntry[] = [];
-      for (const name of await readdir(this.#directory)) {
-        if (!name.endsWith('.json')) continue;
+      for (const name of await this.#files()) {
         o.signal.throwIfAborted();
         const entry = await this.#read(join(this.#directory, name));
         if (entry?.key.startsWith(prefix)) entries.push(entry);
@@ -78,23 +76,38 @@ export class FileStateStore implements StateStore {
     await this.#last.catch(() => undefined);
   }
 
+  /** Deletes expired entries, which nobody may ask for again. Only while nothing is written. */
+  async sweep(): Promise<void> {
+    let left = 0;
+    for (const name of await this.#files()) {
+      const path = join(this.#directory, name);
+      const expired = await readEntry(path).then(
+        (entry) => entry !== undefined && this.#isExpired(entry),
+        () => false, // a damaged one is told of where it is asked for
+      );
+      if (expired) await rm(path, { force: true });
+      else left++;
+    }
+    this.#sweeps.done(left);
+  }
+
   #path(key: string): string {
     return join(this.#directory, `${createHash('sha256').update(key).digest('hex')}.json`);
   }
 
+  async #files(): Promise<readonly string[]> {
+    return (await readdir(this.#directory)).filter((name) => name.endsWith('.json'));
+  }
+
   async #read(path: string): Promise<StateEntry | undefined> {
-    let text: string;
-    try {
-      text = await readFile(path, 'utf8');
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined;
-      throw error;
-    }
-    const { expiresAt, ...entry } = entrySchema.parse(JSON.parse(text));
-    if (expiresAt === undefined) return entry;
-    if (expiresAt > this.#clock.now()) return { ...entry, expiresAt };
-    await rm(path, { force: true });
-    return undefined;
+    const entry = await readEntry(path);
+    // A directory that is gone, as with a volume, must not look like an empty one.
+    if (entry === undefined) await access(this.#directory);
+    return entry === undefined || this.#isExpired(entry) ? undefined : entry;
+  }
+
+  #isExpired({ expiresAt }: StateEntry): boolean {
+    return expiresAt !== undefined && expiresAt <= this.#clock.now();
   }
 
   async #write(key: string, value: string, ttl: number | undefined): Promise<void> {
@@ -120,25 +133,43 @@ export class FileStateStore implements StateStore {
       await rm(temporary, { force: true }).catch(() => undefined);
       throw error;
     }
+    if (this.#sweeps.isDue()) await this.sweep();
   }
 
   /** Writers wait for one another, so that a comparison and its write are one step. */
-  #inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(() => this.#guard('write', step));
+  async #inTurn<T>(o: CallOptions, step: () => Promise<T>): Promise<T> {
+    o.signal.throwIfAborted();
+    const turn = this.#last.then(() => {
+      o.signal.throwIfAborted();
+      return this.#guard('write', o, step);
+    });
     this.#last = turn.catch(() => undefined);
     return turn;
   }
 
-  async #guard<T>(what: string, step: () => Promise<T>): Promise<T> {
+  async #guard<T>(what: string, { signal }: CallOptions, step: () => Promise<T>): Promise<T> {
     try {
       return await step();
     } catch (error) {
+      signal.throwIfAborted();
       throw new RegistryError('UNAVAILABLE', {
         reason: `cannot ${what} the state in ${this.#directory}`,
         cause: error,
       });
     }
   }
+}
+
+async function readEntry(path: string): Promise<StateEntry | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  const { expiresAt, ...entry } = entrySchema.parse(JSON.parse(text));
+  return expiresAt === undefined ? entry : { ...entry, expiresAt };
 }
 
 export const driver = defineDriver({
@@ -155,6 +186,8 @@ export const driver = defineDriver({
       // What a crash in mid-write left behind.
       if (name.endsWith('.tmp')) await rm(join(directory, name), { force: true });
     }
-    return new FileStateStore(directory, clock);
+    const store = new FileStateStore(directory, clock);
+    await store.sweep();
+    return store;
   },
 });

@@ -3,14 +3,21 @@ import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, Clock, StateEntry, StateStore } from '../contracts/index.js';
 import { checkEntry } from './entry.js';
+import { SweepSchedule } from './sweep-schedule.js';
 
 /** Keeps state in this process's memory: it ends with the process. */
 export class MemoryStateStore implements StateStore {
   readonly #entries = new Map<string, StateEntry>();
   readonly #clock: Clock;
+  readonly #sweeps = new SweepSchedule();
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** Entries held, with expired ones that were not swept yet. */
+  get size(): number {
+    return this.#entries.size;
   }
 
   async get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
@@ -61,6 +68,9 @@ export class MemoryStateStore implements StateStore {
     checkEntry(key, value);
     const expiry = ttl === undefined ? {} : { expiresAt: this.#clock.now() + ttl };
     this.#entries.set(key, { key, value, version: randomUUID(), ...expiry });
+    if (!this.#sweeps.isDue()) return;
+    for (const known of this.#entries.keys()) this.#read(known);
+    this.#sweeps.done(this.#entries.size);
   }
 }
 

@@ -64,7 +64,7 @@ describePolicyConformance('fake', async () => {
   const request = { service: 'docker.example.com', address: '192.0.2.1' };
   const scope = (text: string) => {
     const parsed = parseScope(text);
-    assert.ok(parsed);
+    assert.ok(parsed, 'a scope that cannot be parsed');
     return parsed;
   };
   return {
@@ -153,7 +153,7 @@ test('the log keeps all that a real one would print, and no secret', () => {
   ]) {
     assert.ok(log.text.includes(part), part);
   }
-  assert.ok(!log.text.includes('hidden'));
+  assert.ok(!log.text.includes('hidden'), 'the secret was logged');
   assert.deepEqual(
     log.at('warn').map(({ message }) => message),
     ['failed'],

@@ -95,7 +95,7 @@ test('uploads: at once, in chunks, cancelled, mounted', async (t) => {
   const { registry, call } = await start(t, { uploads: { minimumChunk: 5 } });
   const once = await call(`/v2/a/blobs/uploads/?digest=${helloDigest}`, { method: 'POST', body: hello });
   assert.equal(once.status, 201);
-  assert.ok(registry.store.blob('a', helloDigest));
+  assert.ok(registry.store.blob('a', helloDigest), 'the blob is not there');
 
   const opened = await call('/v2/b/blobs/uploads/', { method: 'POST' });
   assert.equal(opened.status, 202);
@@ -133,7 +133,7 @@ test('a manifest is checked when it is put, and deleted by tag and by digest', a
   const put = (reference: string, body: Uint8Array, type: string) =>
     call(`/v2/my/app/manifests/${reference}`, { method: 'PUT', body, headers: { 'content-type': type } });
   const [child] = children;
-  assert.ok(child);
+  assert.ok(child, 'no child');
   assert.equal(await codeOf(await put('v1', child.bytes, child.mediaType)), '404 MANIFEST_BLOB_UNKNOWN');
   for (const blob of blobs) registry.putBlob('my/app', blob);
   assert.equal(await codeOf(await put(root.digest, child.bytes, child.mediaType)), '400 DIGEST_INVALID');
@@ -303,14 +303,17 @@ test('storage: signed, without Authorization, also relative', async (t) => {
     const location = redirected.headers.get('location') ?? '';
     assert.equal(location.startsWith('/'), redirect === 'relative');
     const target = new URL(location, registry.url).href;
-    assert.ok(target.startsWith(registry.storageUrl));
+    assert.ok(target.startsWith(registry.storageUrl), 'not at the storage');
     assert.equal(await (await call(target)).text(), 'hello world');
     assert.equal(await (await call(target, { headers: { range: 'bytes=0-4' } })).text(), 'hello');
     assert.equal((await call(target, { method: 'HEAD' })).status, 403);
     assert.equal((await call(target.replace(/Signature=.*/, 'Signature=x'))).status, 403);
     const withToken = await call(target, { headers: { authorization: 'Bearer x' } });
     assert.equal(withToken.status, redirect === 'absolute' ? 400 : 200);
-    assert.ok(registry.requests.some((request) => request.server === 'storage'));
+    assert.ok(
+      registry.requests.some((request) => request.server === 'storage'),
+      'not logged',
+    );
   }
 });
 
@@ -352,7 +355,10 @@ test('faults', async (t) => {
   const corrupt = await call(path);
   assert.deepEqual([corrupt.headers.get('x-more'), corrupt.headers.get('etag')], ['y', null]);
   assert.equal(await corrupt.text(), 'hdllo world');
-  assert.ok(registry.requests.every((request) => !request.closedEarly));
+  assert.ok(
+    registry.requests.every((request) => !request.closedEarly),
+    'a fault counts as a client that went away',
+  );
 });
 
 test('a stalled body stays, and a client that goes away is noticed', async (t) => {
@@ -381,12 +387,12 @@ test('a big blob is sent no faster than it is read', async (t) => {
   const [response] = await once(outgoing, 'response'); // and not read
   response.on('error', () => undefined);
   const [entry] = registry.requests;
-  assert.ok(entry);
+  assert.ok(entry, 'no request');
   for (let still = 0, before = -1; still < 50 && entry.sentBytes < blob.size; await nextTurn()) {
     still = entry.sentBytes === before ? still + 1 : 0;
     before = entry.sentBytes;
   }
-  assert.ok(entry.sentBytes < blob.size);
+  assert.ok(entry.sentBytes < blob.size, 'all of it left although nobody reads');
   outgoing.destroy();
   await entry.settled;
   assert.equal(entry.closedEarly, true);

@@ -73,7 +73,7 @@ test('skopeo reads the index, an image and copies a big one', async (t) => {
       registry.store.manifest(`my/${name}`, 'v1'),
       registry.store.manifest(`copy/${name}`, 'v2'),
     ];
-    assert.ok(from);
+    assert.ok(from, 'the source is gone');
     assert.equal(to?.digest, from.digest);
   }
 });

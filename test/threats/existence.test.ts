@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import { FakeClock } from '../../src/testing/fake-clock.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { type Answer, basic, bearer, type Front, passwords, sharedScope, startFront } from '../harness/index.js';
 
@@ -19,6 +20,7 @@ function shape(answer: Answer, name: string): string {
 
 describe('threat 19: an answer reveals which private repositories exist', () => {
   const scope = sharedScope();
+  const clock = new FakeClock(Date.now());
   let registry: MemoryRegistry;
   let front: Front;
 
@@ -33,6 +35,7 @@ describe('threat 19: an answer reveals which private repositories exist', () => 
 upstreams: { one: { url: "${registry.url}" } }
 routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open/", upstream: one, rewrite: open/ }]
 `,
+      { clock },
     );
   });
 
@@ -73,6 +76,7 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
         registry.forgetRequests();
         for (const [method, path] of wanted) {
           const ask = (name: string, authorization: string | undefined) => {
+            clock.advance(7_000); // wrong passwords are slowed down, and tokens live for minutes
             const headers = authorization === undefined ? {} : { authorization };
             return front.send(`/v2/${path(name)}`, { method, headers });
           };
@@ -96,6 +100,7 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
   });
 
   test('who may see it sees the difference', async () => {
+    clock.advance(61_000);
     assert.equal((await front.sendAs('alice', `/v2/${there}/manifests/1`)).status, 200);
     assert.equal((await front.sendAs('alice', `/v2/${others.absent}/manifests/1`)).status, 404);
   });

@@ -45,6 +45,9 @@ const names: Readonly<Record<string, string>> = {
   'ten thousand characters': 'a/'.repeat(5_000),
 };
 
+/** What some of them are once a form is decoded; a host in a scope is dropped, for the service says which is meant. */
+const valid = ['open/secret', 'open/app', 'app'];
+
 const operations = ['manifests/1', `blobs/sha256:${'0'.repeat(64)}`, 'tags/list', 'blobs/uploads/', `referrers/sha256:${'0'.repeat(64)}`];
 
 describe('threat 18: an encoded slash, a dot segment or upper case in a repository name', () => {
@@ -98,8 +101,7 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
       for (const written of [name, decodeOnce(name)]) {
         const token = await front.token('alice', [`repository:${written}:pull`]);
         const { access } = claimsOf(token);
-        // `evil.test:5000/app` as a scope names a host, and the service says which registry is meant.
-        assert.ok(access.every((one) => one.name === 'app' || one.name === decodeOnce('open/app')), JSON.stringify(access));
+        assert.ok(access.every((one) => valid.includes(one.name)), JSON.stringify(access));
       }
     });
   }
@@ -128,6 +130,7 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
   });
 
   test('every valid name goes up as it is', async () => {
+    await front.sendAs('alice', '/v2/a/manifests/1'); // the first request pings before
     for (const name of ['a', 'a/b', 'a.b_c__d-e---f/0', 'manifests/blobs/tags/list', 'a/uploads', '0'.repeat(200)]) {
       registry.forgetRequests();
       await front.sendAs('alice', `/v2/${name}/manifests/1`);

@@ -54,7 +54,7 @@ const blobs: Record<string, SubjectTest<BlobStoreSubject>> = {
   'a committed blob is read whole and in parts, as often as wanted': async ({ store }) => {
     await put(store, hello);
     const blob = await store.open(digest, o);
-    assert.ok(blob);
+    assert.ok(blob, 'the blob is absent');
     assert.equal(blob.size, hello.length);
     const cases: [{ start: number; end: number } | undefined, string][] = [
       [undefined, 'hello world'],
@@ -82,16 +82,16 @@ const blobs: Record<string, SubjectTest<BlobStoreSubject>> = {
       [long, hello],
     ] as const) {
       const blob = await store.open(of, o);
-      assert.ok(blob);
+      assert.ok(blob, 'the blob is absent');
       assert.equal(blob.size, bytes.length);
-      assert.ok((await buffer(blob.read())).equals(bytes));
+      assert.ok((await buffer(blob.read())).equals(bytes), 'other bytes');
     }
   },
   'a reader that goes away early does no harm': async ({ store }) => {
     await put(store, hello);
     (await store.open(digest, o))?.read().destroy();
     const again = await store.open(digest, o);
-    assert.ok(again);
+    assert.ok(again, 'the blob is absent');
     assert.equal(String(await buffer(again.read())), 'hello world');
   },
 };
@@ -102,7 +102,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
     await writer.write(hello);
     assert.equal(await store.open(digest, o), undefined);
     await writer.commit();
-    assert.ok(await store.open(digest, o));
+    assert.ok(await store.open(digest, o), 'the blob is absent');
   },
   'bytes that are not the digest’s are refused, and leave nothing': async ({ store }) => {
     for (const bytes of ['hello', 'hello world!', 'HELLO WORLD', '']) {
@@ -112,7 +112,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
       assert.equal(await store.open(digest, o), undefined);
     }
     await put(store, hello);
-    assert.ok(await store.open(digest, o));
+    assert.ok(await store.open(digest, o), 'the blob is absent');
   },
   'a refused writer does not harm a blob that is there': async ({ store }) => {
     await put(store, hello);
@@ -120,7 +120,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
     await writer.write(Buffer.from('wrong'));
     await rejectsWith(() => writer.commit(), 'DIGEST_INVALID');
     const blob = await store.open(digest, o);
-    assert.ok(blob);
+    assert.ok(blob, 'the blob is absent');
     assert.equal(String(await buffer(blob.read())), 'hello world');
   },
   'a discarded blob leaves nothing; after commit and twice discarding is harmless': async ({ store }) => {
@@ -133,7 +133,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
     await second.write(hello);
     await second.commit();
     await second.discard();
-    assert.ok(await store.open(digest, o));
+    assert.ok(await store.open(digest, o), 'the blob is absent');
   },
   'two may write the same blob at once': async ({ store }) => {
     const both = await Promise.all([store.create(digest, o), store.create(digest, o)]);
@@ -141,7 +141,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
     for (const writer of both) await writer.write(hello.subarray(5));
     await Promise.all(both.map((writer) => writer.commit()));
     const blob = await store.open(digest, o);
-    assert.ok(blob);
+    assert.ok(blob, 'the blob is absent');
     assert.equal(String(await buffer(blob.read())), 'hello world');
   },
   'the caller may use a chunk again once it is written': async ({ store }) => {
@@ -151,7 +151,7 @@ const writers: Record<string, SubjectTest<BlobStoreSubject>> = {
     chunk.write('world!');
     await writer.write(chunk.subarray(0, 5));
     await writer.commit();
-    assert.ok(await store.open(digest, o));
+    assert.ok(await store.open(digest, o), 'the blob is absent');
   },
 };
 

@@ -55,9 +55,9 @@ export function revealCredential(credential: Credential): string {
 const tests: Record<string, SubjectTest<CredentialSourceSubject>> = {
   'it gives a credential for a repository it knows': async ({ source, known, expected, now = Date.now }) => {
     const credential = await source.credentialFor(known, o);
-    assert.ok(credential);
+    assert.ok(credential, 'no credential');
     if (expected !== undefined) assert.equal(revealCredential(credential), expected);
-    if (credential.expiresAt !== undefined) assert.ok(credential.expiresAt > now());
+    if (credential.expiresAt !== undefined) assert.ok(credential.expiresAt > now(), 'it has expired');
     keepsSecret(credential, (credential.kind === 'basic' ? credential.password : credential.token).reveal());
   },
   'asked many times at once it gives the same': async ({ source, known }) => {
@@ -71,10 +71,10 @@ const tests: Record<string, SubjectTest<CredentialSourceSubject>> = {
   'a rejected credential does not come again from a cache': async ({ source, known, rotate }, t) => {
     if (!rotate) return t.skip('what stands behind it does not change');
     const rejected = await source.credentialFor(known, o);
-    assert.ok(rejected);
+    assert.ok(rejected, 'no credential');
     await rotate();
     const next = await source.credentialFor(known, { ...o, rejected });
-    assert.ok(next);
+    assert.ok(next, 'no credential after the rejected one');
     assert.notEqual(revealCredential(next), revealCredential(rejected));
     const after = await source.credentialFor(known, o);
     assert.equal(after && revealCredential(after), revealCredential(next));

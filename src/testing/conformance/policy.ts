@@ -45,7 +45,10 @@ export function describePolicyConformance(name: string, make: MakeSubject<Policy
 
 const tests: Record<string, SubjectTest<PolicySubject>> = {
   'it grants what the cases say': async ({ policy, cases }) => {
-    assert.ok(cases.some((one) => one.granted.length > 0) && cases.some((one) => one.granted.length === 0));
+    assert.ok(
+      cases.some((one) => one.granted.length > 0) && cases.some((one) => one.granted.length === 0),
+      'cases of both kinds are needed',
+    );
     for (const { who, wanted, request, granted } of cases) {
       const [decision, ...more] = await policy.decide(who, [wanted], request, o);
       assert.deepEqual([decision?.wanted, decision?.granted, more], [wanted, granted, []]);
@@ -57,7 +60,10 @@ const tests: Record<string, SubjectTest<PolicySubject>> = {
       for (const action of actions) {
         const narrowed: Scope = { ...wanted, actions: [action] };
         const [decision] = await policy.decide(who, [narrowed], request, o);
-        assert.ok(decision?.granted.every((granted) => granted === action));
+        assert.ok(
+          decision?.granted.every((granted) => granted === action),
+          'more than was wanted',
+        );
       }
       const nothing = await policy.decide(who, [{ ...wanted, actions: [] }], request, o);
       assert.deepEqual(nothing[0]?.granted, []);
@@ -65,7 +71,7 @@ const tests: Record<string, SubjectTest<PolicySubject>> = {
   },
   'one decision a scope, in the same order; none for none': async ({ policy, cases }) => {
     const [first] = cases;
-    assert.ok(first);
+    assert.ok(first, 'the subject names no case');
     const wanted = [...cases, ...cases].map((one) => one.wanted);
     const decisions = await policy.decide(first.who, wanted, first.request, o);
     assert.deepEqual(
@@ -87,7 +93,10 @@ const tests: Record<string, SubjectTest<PolicySubject>> = {
       const relevant = policy.relevant(who);
       const { groups, attributes, ...identity } = relevant;
       assert.deepEqual({ ...who, ...identity }, who);
-      assert.ok(groups.every((group) => who.groups.includes(group)));
+      assert.ok(
+        groups.every((group) => who.groups.includes(group)),
+        'groups that it never had',
+      );
       assert.deepEqual({ ...who.attributes, ...attributes }, who.attributes);
       const [decision] = await policy.decide(relevant, [wanted], request, o);
       assert.deepEqual(decision?.granted, granted);
@@ -104,7 +113,7 @@ const tests: Record<string, SubjectTest<PolicySubject>> = {
   },
   'an aborted call rejects with the reason': async ({ policy, cases }) => {
     const [first] = cases;
-    assert.ok(first);
+    assert.ok(first, 'the subject names no case');
     await rejectsWhenAborted((aborted) => policy.decide(first.who, [first.wanted], first.request, aborted));
   },
   'it can be closed twice': ({ policy }) => closesTwice(policy),

@@ -49,12 +49,15 @@ const images: Record<string, SubjectTest<RuntimeSubject>> = {
     assert.equal(await runtime.status(name, o), undefined);
     const id = await runtime.pull(image, o);
     const found = await runtime.status(name, o);
-    assert.ok(found);
+    assert.ok(found, 'the image is absent');
     assert.equal(found.id, id);
-    assert.ok(found.size > 0);
-    assert.ok(found.repoTags.includes(name));
+    assert.ok(found.size > 0, 'no size');
+    assert.ok(found.repoTags.includes(name), 'the tag is missing');
     for (const other of [id, ...found.repoDigests]) assert.equal((await runtime.status(other, o))?.id, id);
-    assert.ok((await runtime.list(o)).some((one) => one.id === id));
+    assert.ok(
+      (await runtime.list(o)).some((one) => one.id === id),
+      'it is not listed',
+    );
     assert.deepEqual(
       (await runtime.list({ ...o, image: name })).map((one) => one.id),
       [id],
@@ -76,11 +79,11 @@ const images: Record<string, SubjectTest<RuntimeSubject>> = {
   },
   'it tells how much of which file system it uses': async ({ runtime }) => {
     const usage = await runtime.fsInfo(o);
-    assert.ok(usage.length > 0);
+    assert.ok(usage.length > 0, 'no file system');
     for (const { timestamp, mountpoint, usedBytes, inodesUsed } of usage) {
-      assert.ok(timestamp > Date.parse('2020-01-01'));
+      assert.ok(timestamp > Date.parse('2020-01-01'), 'not a time in milliseconds');
       assert.match(mountpoint, /^\//);
-      assert.ok(usedBytes >= 0 && inodesUsed >= 0);
+      assert.ok(usedBytes >= 0 && inodesUsed >= 0, 'less than nothing is used');
     }
   },
 };

@@ -50,7 +50,7 @@ const entries: Record<string, SubjectTest<StateStoreSubject>> = {
       versions.add((await store.get('key', o))?.version);
     }
     assert.equal(versions.size, 5);
-    assert.ok(!versions.has(undefined));
+    assert.ok(!versions.has(undefined), 'an entry has no version');
   },
   'the version stays while nothing is put': async ({ store }) => {
     await store.put('key', 'value', o);

@@ -56,10 +56,11 @@ const opening: Record<string, SubjectTest<TokenIssuerSubject>> = {
     const access = await issuer.open(issued.token, call);
     assert.deepEqual(access.grants, grants);
     assert.deepEqual({ ...access.principal, expiresAt: undefined }, { ...alice, expiresAt: undefined });
-    assert.ok(Number.isInteger(issued.expiresIn) && issued.expiresIn >= 60);
-    assert.ok(issued.issuedAt >= before - 1000 && issued.issuedAt <= now());
+    assert.ok(Number.isInteger(issued.expiresIn) && issued.expiresIn >= 60, 'expiresIn is under 60 seconds');
+    assert.ok(issued.issuedAt >= before - 1000 && issued.issuedAt <= now(), 'issuedAt is not now');
     assert.ok(
       access.expiresAt > now() && access.expiresAt <= issued.issuedAt + issued.expiresIn * 1000 + 1000,
+      'expiresAt does not fit expiresIn',
     );
   },
   'a token may carry no grant, and be anonymous or a machine’s': async ({ issuer }) => {
@@ -72,7 +73,7 @@ const opening: Record<string, SubjectTest<TokenIssuerSubject>> = {
   },
   'a principal’s own expiry caps the token': async ({ issuer, now, advance }) => {
     const { token, expiresIn } = await issuer.issue({ ...alice, expiresAt: now() + 90_000 }, grants, call);
-    assert.ok(expiresIn <= 90);
+    assert.ok(expiresIn <= 90, 'it outlives the principal');
     await advance(91_000);
     await rejectsWith(() => issuer.open(token, call), 'UNAUTHORIZED');
   },

@@ -100,7 +100,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
       const request = registryRequest('GET', blobOf('my/app', digest));
       const { body, status } = await upstream.fetch(request, { signal: controller.signal });
       if (status === 307) return t.skip('it hands the redirect on');
-      assert.ok(body);
+      assert.ok(body, 'no body');
       const closed = once(body, 'close').catch(() => undefined);
       body.on('error', () => undefined);
       if (end === 'abort') controller.abort(new Error('nobody waits any more'));

@@ -31,7 +31,7 @@ export const upstreamReading: Record<string, SubjectTest<UpstreamSubject>> = {
     const { digest, bytes, mediaType } = registry.putImage('my/app', 'v1', tinyImage('hello\n'));
     for (const reference of ['v1', digest]) {
       const get = await upstream.fetch(registryRequest('GET', manifestOf('my/app', reference), accept), o);
-      assert.ok((await bodyOf(get)).equals(bytes));
+      assert.ok((await bodyOf(get)).equals(bytes), 'other bytes');
       const head = await upstream.fetch(registryRequest('HEAD', manifestOf('my/app', reference), accept), o);
       assert.equal(head.body, undefined);
       for (const { status, headers } of [get, head]) {
@@ -81,7 +81,7 @@ export const upstreamReading: Record<string, SubjectTest<UpstreamSubject>> = {
     const pages: unknown[] = [];
     let page: string | undefined = 'n=2';
     while (page !== undefined) {
-      assert.ok(!page.startsWith('?'));
+      assert.ok(!page.startsWith('?'), 'a page has no question mark');
       const response: RegistryResponse = await upstream.fetch(
         registryRequest('GET', tagsOf('my/app', page)),
         o,

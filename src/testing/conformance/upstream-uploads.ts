@@ -28,7 +28,7 @@ export const upstreamUploads: Record<string, SubjectTest<UpstreamSubject>> = {
     const patched = await upstream.fetch(registryRequest('PATCH', { ...start, session }, bytes, chunk), o);
     await bodyOf(patched);
     assert.deepEqual([patched.status, patched.headers.get('range')], [202, '0-5']);
-    assert.ok(patched.location);
+    assert.ok(patched.location, 'the session’s absolute URL');
     const last = { ...start, session: patched.location.href, digest };
     const length = { ...bytes, 'content-length': '5' };
     const put = await upstream.fetch(
@@ -37,13 +37,13 @@ export const upstreamUploads: Record<string, SubjectTest<UpstreamSubject>> = {
     );
     await bodyOf(put);
     assert.equal(put.status, 201);
-    assert.ok(registry.store.blob('my/app', digest));
+    assert.ok(registry.store.blob('my/app', digest), 'the blob did not arrive');
   },
   'a session is asked for and cancelled': async ({ upstream, registry }) => {
     const start = { kind: 'upload', repository } as const;
     const opened = await upstream.fetch(registryRequest('POST', start, { 'content-length': '0' }), o);
     await bodyOf(opened);
-    assert.ok(opened.location);
+    assert.ok(opened.location, 'the session’s absolute URL');
     const session = { ...start, session: opened.location.href };
     const status = await upstream.fetch(registryRequest('GET', session), o);
     await bodyOf(status);
@@ -59,8 +59,8 @@ export const upstreamUploads: Record<string, SubjectTest<UpstreamSubject>> = {
     const response = await upstream.fetch(request, o);
     await bodyOf(response);
     // 202 is an upload session instead of the mount: a registry may always choose it.
-    assert.ok(response.status === 201 || response.status === 202);
-    if (response.status === 201) assert.ok(registry.store.blob('my/app', digest));
+    assert.ok(response.status === 201 || response.status === 202, 'neither 201 nor 202');
+    if (response.status === 201) assert.ok(registry.store.blob('my/app', digest), 'the blob did not arrive');
   },
   'a manifest is put and deleted': async ({ upstream, registry }) => {
     const { root, blobs, children } = tinyImage('hello\n');

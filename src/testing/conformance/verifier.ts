@@ -65,21 +65,27 @@ const answers: Record<string, SubjectTest<VerifierSubject>> = {
     assert.ok(valid.length > 0, 'the subject names no valid credentials');
     for (const { credentials, principal } of valid) {
       const found = await verifier.verify(credentials, o);
-      assert.ok(found);
+      assert.ok(found, 'it is not recognised');
       assert.equal(found.verifier, id);
       assert.deepEqual({ ...found, ...principal }, found);
       assert.ok(
         found.groups.every((group) => !group.startsWith(`${id}:`)),
         'groups are unqualified',
       );
-      assert.ok(found.name !== '' && !found.name.startsWith(`${id}:`));
+      assert.ok(
+        found.name !== '' && !found.name.startsWith(`${id}:`),
+        'a name is not empty, and unqualified',
+      );
     }
   },
   'the same credentials shown many times at once give the same principal': async ({ verifier, valid }) => {
     const [first] = valid;
-    assert.ok(first);
+    assert.ok(first, 'the subject names no valid credentials');
     const found = await Promise.all(Array.from({ length: 8 }, () => verifier.verify(first.credentials, o)));
-    assert.ok(found.every((one) => one?.name === first.principal.name));
+    assert.ok(
+      found.every((one) => one?.name === first.principal.name),
+      'another principal',
+    );
   },
   'foreign credentials are left to the next verifier': async ({ verifier, foreign }) => {
     for (const credentials of [none, ...foreign]) {
@@ -120,7 +126,7 @@ const failures: Record<string, SubjectTest<VerifierSubject>> = {
   },
   'an aborted call rejects with the reason': async ({ verifier, valid }) => {
     const [first] = valid;
-    assert.ok(first);
+    assert.ok(first, 'the subject names no valid credentials');
     await rejectsWhenAborted((aborted) => verifier.verify(first.credentials, aborted));
   },
   'it can be closed twice': ({ verifier }) => closesTwice(verifier),
@@ -132,10 +138,10 @@ const rechecks: Record<string, SubjectTest<VerifierSubject>> = {
     t,
   ) => {
     const [first] = valid;
-    assert.ok(first);
+    assert.ok(first, 'the subject names no valid credentials');
     if (!verifier.recheck) return t.skip('it has no recheck');
     const found = await verifier.verify(first.credentials, o);
-    assert.ok(found);
+    assert.ok(found, 'it is not recognised');
     const again = await verifier.recheck(found, o);
     assert.deepEqual([again?.verifier, again?.name, again?.kind], [found.verifier, found.name, found.kind]);
     assert.deepEqual(again?.groups, found.groups);
@@ -147,7 +153,7 @@ const rechecks: Record<string, SubjectTest<VerifierSubject>> = {
     const [first] = valid;
     if (!verifier.recheck || !breakIt || !first) return t.skip('it has no recheck, or depends on nothing');
     const found = await verifier.verify(first.credentials, o);
-    assert.ok(found);
+    assert.ok(found, 'it is not recognised');
     await breakIt();
     const error = await failureOf(async () => verifier.recheck?.(found, o));
     await rejectsWith(() => Promise.reject(error), 'UNAVAILABLE');

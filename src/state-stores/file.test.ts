@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import fc from 'fast-check';
+import type { StateEntry, StateStore } from '../contracts/index.js';
+import { describeError } from '../errors.js';
+import { describeStateStoreConformance } from '../testing/conformance/state-store.js';
+import { FakeClock } from '../testing/fake-clock.js';
+import { FakeLog } from '../testing/fake-log.js';
+import { FakeMetrics } from '../testing/fake-metrics.js';
+import { driver } from './file.js';
+import { MemoryStateStore } from './memory.js';
+
+const o = { signal: new AbortController().signal };
+
+function temporary(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'state-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+function opener(baseDirectory: string, clock = new FakeClock()) {
+  return () =>
+    driver.open(driver.config.parse({ path: 'state' }), {
+      id: 'state',
+      baseDirectory,
+      clock,
+      log: new FakeLog(),
+      metrics: new FakeMetrics(),
+    });
+}
+
+describeStateStoreConformance('file', async (t) => {
+  const clock = new FakeClock();
+  const store = await opener(temporary(t), clock)();
+  return { store, advance: (milliseconds) => clock.advance(milliseconds) };
+});
+
+describe('files', () => {
+  it('keep entries over a restart, readable by nobody else', async (t) => {
+    const base = temporary(t);
+    const before = process.umask(0);
+    t.after(() => process.umask(before));
+    const store = await opener(base)();
+    await store.put('key', 'value', o);
+    const entry = await store.get('key', o);
+    await store.close();
+    assert.equal(statSync(join(base, 'state')).mode & 0o777, 0o700);
+    const files = readdirSync(join(base, 'state'));
+    assert.equal(files.length, 1);
+    for (const file of files) assert.equal(statSync(join(base, 'state', file)).mode & 0o777, 0o600);
+    assert.deepEqual(await (await opener(base)()).get('key', o), entry);
+  });
+
+  it('do not show keys in their names', async (t) => {
+    const base = temporary(t);
+    const store = await opener(base)();
+    for (const key of ['../../outside', 'a/b', '.']) await store.put(key, 'x', o);
+    assert.deepEqual(readdirSync(base), ['state']);
+    for (const file of readdirSync(join(base, 'state'))) assert.match(file, /^[0-9a-f]{64}\.json$/);
+  });
+
+  it('of a write that a crash cut are removed at the start; other files stay', async (t) => {
+    const base = temporary(t);
+    const open = opener(base);
+    await (await open()).put('key', 'value', o);
+    const [file = ''] = readdirSync(join(base, 'state'));
+    writeFileSync(join(base, 'state', `${file}.0f0f.tmp`), '{"key":"key","val');
+    writeFileSync(join(base, 'state', 'README'), 'notes');
+    const store = await open();
+    assert.deepEqual(readdirSync(join(base, 'state')).sort(), [file, 'README'].sort());
+    assert.equal((await store.get('key', o))?.value, 'value');
+  });
+
+  it('of expired entries are removed at the start, and while others are written', async (t) => {
+    const base = temporary(t);
+    const clock = new FakeClock();
+    const open = opener(base, clock);
+    const first = await open();
+    await first.put('kept', 'x', o);
+    for (let i = 0; i < 20; i++) await first.put(`early/${i}`, 'x', { ...o, ttl: 10 });
+    clock.advance(10);
+    const store = await open();
+    const count = () => readdirSync(join(base, 'state')).length;
+    assert.equal(count(), 1);
+    for (let i = 0; i < 1_010; i++) {
+      clock.advance(1);
+      await store.put(`nonce/${i}`, 'x', { ...o, ttl: 5 });
+    }
+    assert(count() < 50, `${count()} files`);
+    assert.equal((await store.get('kept', o))?.value, 'x');
+  });
+
+  it('of an entry that was put anew are not lost to somebody who finds the old one expired', async (t) => {
+    const clock = new FakeClock();
+    const store = await opener(temporary(t), clock)();
+    for (let i = 0; i < 100; i++) {
+      await store.put('key', 'old', { ...o, ttl: 10 });
+      clock.advance(10);
+      const readers = Array.from({ length: 4 }, () => store.get('key', o));
+      await Promise.all([...readers, store.put('key', 'new', o), store.list('', o)]);
+      assert.equal((await store.get('key', o))?.value, 'new');
+    }
+  });
+});
+
+describe('what goes wrong', () => {
+  const everyCall = (store: StateStore): readonly (readonly [string, () => Promise<unknown>])[] => [
+    ['get', () => store.get('key', o)],
+    ['put', () => store.put('key', 'x', o)],
+    ['compareAndSet', () => store.compareAndSet('key', undefined, 'x', o)],
+    ['list', () => store.list('', o)],
+  ];
+
+  it('a directory that is gone is UNAVAILABLE, not empty', async (t) => {
+    const base = temporary(t);
+    const store = await opener(base)();
+    await store.put('key', 'value', o);
+    rmSync(join(base, 'state'), { recursive: true });
+    for (const [name, call] of everyCall(store)) await assert.rejects(call, { code: 'UNAVAILABLE' }, name);
+    mkdirSync(join(base, 'state'));
+    await store.put('key', 'back', o);
+    assert.equal((await store.get('key', o))?.value, 'back');
+  });
+
+  it('something else in its place is UNAVAILABLE', async (t) => {
+    const base = temporary(t);
+    const store = await opener(base)();
+    rmSync(join(base, 'state'), { recursive: true });
+    writeFileSync(join(base, 'state'), '');
+    for (const [name, call] of everyCall(store)) await assert.rejects(call, { code: 'UNAVAILABLE' }, name);
+    await assert.rejects(() => store.delete('key', o), { code: 'UNAVAILABLE' });
+    await assert.rejects(opener(base)());
+  });
+
+  it('a damaged entry is UNAVAILABLE, does not stop a start, and can be replaced', async (t) => {
+    const base = temporary(t);
+    const open = opener(base);
+    const store = await open();
+    await store.put('key', 'value', o);
+    const [file = ''] = readdirSync(join(base, 'state'));
+    writeFileSync(join(base, 'state', file), '{"key":"key"');
+    const again = await open();
+    await assert.rejects(again.get('key', o), { code: 'UNAVAILABLE' });
+    await again.put('key', 'new', o);
+    assert.equal((await again.get('key', o))?.value, 'new');
+  });
+
+  it('a full disk is UNAVAILABLE, and the old value stays', async (t) => {
+    const base = temporary(t);
+    const disk = join(base, 'state');
+    mkdirSync(disk);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=48k', 'tmpfs', disk], { stdio: 'ignore' });
+    } catch {
+      return t.skip('only root can mount a small disk');
+    }
+    try {
+      const store = await opener(base)();
+      await store.put('key', 'old', o);
+      const before = readFileSync(join(disk, readdirSync(disk)[0] ?? ''), 'utf8');
+      const large = 'x'.repeat(60_000);
+      for (const call of [
+        () => store.put('key', large, o),
+        async () => store.compareAndSet('key', (await store.get('key', o))?.version, large, o),
+        () => store.put('other', large, o),
+      ]) {
+        await assert.rejects(call, (error) =>
+          /cannot write the state in .*: ENOSPC/.test(describeError(error)),
+        );
+      }
+      assert.deepEqual(
+        readdirSync(disk).map((file) => readFileSync(join(disk, file), 'utf8')),
+        [before],
+      );
+      assert.equal((await store.get('key', o))?.value, 'old');
+      await store.put('key', 'new', o);
+      assert.equal((await store.get('key', o))?.value, 'new');
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+    return undefined;
+  });
+
+  it('who leaves while waiting for a turn changes nothing, and holds nobody up', async (t) => {
+    const store = await opener(temporary(t))();
+    const leaving = new AbortController();
+    const first = store.put('first', 'x', o);
+    const left = store.put('left', 'x', { signal: leaving.signal });
+    const last = store.put('last', 'x', o);
+    leaving.abort(new Error('left'));
+    await assert.rejects(left, /^Error: left$/);
+    await Promise.all([first, last]);
+    assert.deepEqual(
+      (await store.list('', o)).map((entry) => entry.key),
+      ['first', 'last'],
+    );
+  });
+
+  it('who leaves during a list gets the reason', async (t) => {
+    const store = await opener(temporary(t))();
+    for (let i = 0; i < 20; i++) await store.put(`key-${i}`, 'x', o);
+    const leaving = new AbortController();
+    const list = store.list('', { signal: leaving.signal });
+    leaving.abort(new Error('left'));
+    await assert.rejects(list, /^Error: left$/);
+  });
+});
+
+it('does what memory does, whatever is asked of it', async () => {
+  const key = fc.constantFrom('a/1', 'a/2', 'b');
+  const ttl = fc.option(fc.constantFrom(5, 20), { nil: undefined });
+  const step = fc.oneof(
+    fc.record({ call: fc.constant('put' as const), key, ttl }),
+    fc.record({ call: fc.constant('set' as const), key, ttl, stale: fc.boolean() }),
+    fc.record({ call: fc.constant('delete' as const), key }),
+    fc.record({ call: fc.constant('list' as const), key: fc.constantFrom('', 'a/', 'c') }),
+    fc.record({ call: fc.constant('wait' as const), key, for: fc.constantFrom(1, 7, 30) }),
+  );
+  const plain = (entry: StateEntry | undefined) => entry && { ...entry, version: '' };
+  const base = mkdtempSync(join(tmpdir(), 'state-'));
+  try {
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const clock = new FakeClock();
+        mkdirSync(join(base, String(runs)));
+        const stores = [await opener(join(base, String(runs++)), clock)(), new MemoryStateStore(clock)];
+        for (const [i, one] of steps.entries()) {
+          const answers = [];
+          if (one.call === 'wait') clock.advance(one.for);
+          for (const store of stores) {
+            const known = await store.get(one.key || 'none', o);
+            const options = 'ttl' in one && one.ttl !== undefined ? { ...o, ttl: one.ttl } : o;
+            if (one.call === 'put') await store.put(one.key, `value ${i}`, options);
+            if (one.call === 'delete') await store.delete(one.key, o);
+            const version = one.call === 'set' && one.stale ? 'stale' : known?.version;
+            answers.push([
+              plain(known),
+              one.call === 'set' && (await store.compareAndSet(one.key, version, `value ${i}`, options)),
+              one.call === 'list' && (await store.list(one.key, o)).map(plain),
+              plain(await store.get(one.key || 'none', o)),
+            ]);
+          }
+          assert.deepEqual(answers[0], answers[1]);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  } finally {
+    rmSync(base, { recursive: true });
+  }
+});
