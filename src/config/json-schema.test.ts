@@ -87,7 +87,7 @@ describe('the JSON Schema', async () => {
     ['a verifier without an id', 'id: local, ', ''],
     ['a literal secret', 'password: { file: /run/secrets/hub }', 'password: hunter2'],
     ['an upstream of an odd name', '  hub:', '  HUB:'],
-    ['no listen', /listen: .*\n/, ''],
+    ['no externalUrl', /externalUrl: .*\n/, ''],
   ] as const) {
     it(`refuses ${name}`, () => {
       const text = example.replace(from, to);

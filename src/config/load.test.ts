@@ -216,10 +216,10 @@ const single: readonly (readonly [
   ],
   [
     'missing key',
-    'listen: 0.0.0.0:5000\n',
+    'externalUrl: https://docker.example.com\n',
     '',
-    /^listen: is missing; expected an address and a port/,
-    'externalUrl',
+    /^externalUrl: is missing; expected /,
+    'listen',
   ],
   [
     'missing inner key',
