@@ -140,7 +140,12 @@ export class FrontServer {
       response.writeHead(answer.status, headers).end();
       return { sent: 0 };
     }
-    response.writeHead(answer.status, headers);
+    try {
+      response.writeHead(answer.status, headers);
+    } catch (error) {
+      answer.body.destroy(); // a header that cannot be sent on; the upstream's connection must not wait for a reader
+      throw error;
+    }
     const length = answer.headers.get('content-length');
     return sendBody(answer.body, response, length === undefined ? undefined : Number(length));
   }

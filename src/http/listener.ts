@@ -35,9 +35,8 @@ const idleTimeout = 300_000;
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** The answers of a connection that have not left yet; with TLS the socket is the one inside it. */
-  readonly #unanswered = new WeakMap<Socket, Set<ServerResponse>>();
-  #active = 0;
+  /** The answers that have not left yet. */
+  readonly #open = new Set<ServerResponse>();
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
@@ -92,15 +91,12 @@ export class Listener {
   }
 
   #count({ socket }: IncomingMessage, response: ServerResponse): void {
-    this.#active++;
-    const unanswered = this.#unanswered.get(socket) ?? new Set();
-    this.#unanswered.set(socket, unanswered.add(response));
+    this.#open.add(response);
     if (this.#draining) response.shouldKeepAlive = false;
     response.once('close', () => {
-      this.#active--;
-      unanswered.delete(response);
+      this.#open.delete(response);
       if (this.#draining) socket.end();
-      if (this.#active === 0) this.#whenIdle?.();
+      if (this.#open.size === 0) this.#whenIdle?.();
     });
   }
 
@@ -109,7 +105,7 @@ export class Listener {
    * that answer. The request whose own body is broken can still be told so.
    */
   #isAnswering(socket: Socket): boolean {
-    const [first, ...more] = this.#unanswered.get(socket) ?? [];
+    const [first, ...more] = [...this.#open].filter((response) => response.req.socket === socket);
     return first !== undefined && (more.length > 0 || first.headersSent || first.req.complete);
   }
 
@@ -118,8 +114,9 @@ export class Listener {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    for (const response of this.#open) response.shouldKeepAlive = false;
     let cut = 0;
-    if (this.#active > 0) {
+    if (this.#open.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, timeout);
         this.#whenIdle = () => {
@@ -127,7 +124,7 @@ export class Listener {
           resolve();
         };
       });
-      cut = this.#active;
+      cut = this.#open.size;
     }
     for (const socket of this.#sockets) {
       // What was answered last may still be on its way out.

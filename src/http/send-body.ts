@@ -58,6 +58,8 @@ export function sendBody(
       done(response.writableFinished ? undefined : new ClientGone());
     });
     if (response.destroyed) cut(new ClientGone());
+    // It may have failed before anybody listened.
+    else if (body.destroyed) cut(body.errored ?? new Error('the body was cut short'));
   });
 }
 

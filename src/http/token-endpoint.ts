@@ -15,7 +15,7 @@ const formTimeout = 15_000;
  * Parses GET (distribution `token.md`) and POST (`oauth.md`) into one request.
  *
  * @throws RegistryError UNSUPPORTED for other methods and grant types, UNAUTHORIZED for credentials that cannot be
- *   understood, SIZE_INVALID for a form that is too large
+ *   understood, SIZE_INVALID for a form that is too large, too slow or not whole
  */
 export async function parseTokenRequest(
   request: IncomingMessage,
@@ -72,22 +72,32 @@ function passwordOf(form: URLSearchParams): ClientCredentials['shown'] | undefin
   return { kind: 'password', username: username ?? '', password: new Secret(password ?? '') };
 }
 
-async function readForm(request: IncomingMessage, { signal }: CallOptions): Promise<string> {
-  const timer = setTimeout(() => request.destroy(), formTimeout);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    // Not destroyed on an early end: the connection still has to carry the answer.
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      signal.throwIfAborted();
+/** Reads by events and not by an iterator: that would end the connection, which still has to carry the answer. */
+function readForm(request: IncomingMessage, { signal }: CallOptions): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const done = (error?: unknown) => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      request.off('data', onData).off('end', done).off('close', onCut).pause();
+      if (error === undefined) resolve(Buffer.concat(chunks).toString('utf8'));
+      else reject(error);
+    };
+    const onAbort = () => done(signal.reason);
+    const onCut = () => done(badForm('the form broke off', 400));
+    const onData = (chunk: Buffer) => {
       size += chunk.length;
-      if (size > maxFormSize) {
-        throw new RegistryError('SIZE_INVALID', { message: 'the form is too large', status: 413 });
-      }
-      chunks.push(chunk);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+      if (size > maxFormSize) done(badForm('the form is too large', 413));
+      else chunks.push(chunk);
+    };
+    const timer = setTimeout(() => done(badForm('the form took too long', 408)), formTimeout);
+    signal.addEventListener('abort', onAbort, { once: true });
+    request.on('error', onCut).on('close', onCut).on('end', done).on('data', onData);
+    if (request.destroyed) onCut();
+  });
+}
+
+function badForm(message: string, status: number): RegistryError {
+  return new RegistryError('SIZE_INVALID', { message, status });
 }

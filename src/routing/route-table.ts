@@ -53,9 +53,16 @@ export class RouteTable {
    * @throws RegistryError NAME_INVALID where the name becomes too long
    */
   resolve(host: ServedHost, name: RepositoryName): Destination | undefined {
-    const first = this.#match(host, name);
-    // `hub/alpine` is `hub/library/alpine`, and that name may belong to a longer prefix: then it is that route's.
-    return first === undefined || first.canonical === name ? first : this.#match(host, first.canonical);
+    let asked = name;
+    let found = this.#match(host, asked);
+    // `hub/alpine` is `hub/library/alpine`, and that name may belong to a longer prefix: then it is that route's, which
+    // may again have a longer name for it. Each step is to a longer prefix, so there are no more steps than routes.
+    for (let steps = 0; found !== undefined && found.canonical !== asked; steps++) {
+      if (steps > this.#routes.length) throw new RegistryError('NAME_INVALID', { detail: { name } });
+      asked = found.canonical;
+      found = this.#match(host, asked);
+    }
+    return found;
   }
 
   /**

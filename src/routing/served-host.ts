@@ -8,18 +8,15 @@ export interface ServedHost {
 
 /** The hosts served: the external URL's, and those that routes name; a host without port has the external URL's. */
 export class ServedHosts {
+  readonly #externalUrl: URL;
   readonly #default: ServedHost;
   readonly #byName: ReadonlyMap<string, ServedHost>;
 
   constructor(externalUrl: URL, hosts: readonly string[]) {
     const defaultPort = externalUrl.protocol === 'https:' ? '443' : '80';
-    const served = (host: string): ServedHost => {
-      const url = new URL(`${externalUrl.protocol}//${host}`);
-      if (!/:\d+$/.test(host)) url.port = externalUrl.port;
-      return { service: url.host, realm: `${url.origin}/token` };
-    };
-    this.#default = served(externalUrl.host);
-    const all = [this.#default, ...hosts.map(served)];
+    this.#externalUrl = externalUrl;
+    this.#default = this.#served(externalUrl.host);
+    const all = [this.#default, ...hosts.map((host) => this.#served(host))];
     this.#byName = new Map(
       // A Host header may spell out the default port.
       all.flatMap((host) => {
@@ -42,9 +39,12 @@ export class ServedHosts {
 
   /** @param host as a route names it */
   named(host: string): ServedHost | undefined {
-    return (
-      this.#byName.get(host) ??
-      [...this.#byName.values()].find((h) => h.service.replace(/:\d+$/, '') === host)
-    );
+    return this.#byName.get(this.#served(host).service);
+  }
+
+  #served(host: string): ServedHost {
+    const url = new URL(`${this.#externalUrl.protocol}//${host}`);
+    if (!/:\d+$/.test(host)) url.port = this.#externalUrl.port;
+    return { service: url.host, realm: `${url.origin}/token` };
   }
 }

@@ -21,7 +21,8 @@ export interface CertifiedKey {
 export async function createAuthority(now: number): Promise<CertifiedKey> {
   const keys = await generateKeys();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    ...common('CN=docker-registry-proxy token authority', now),
+    name: 'CN=docker-registry-proxy token authority',
+    ...common(now),
     keys,
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),
@@ -40,7 +41,8 @@ export async function certifyNewKey(
   const keys = await generateKeys();
   const issuer = new x509.X509Certificate(authority.certificate);
   const certificate = await x509.X509CertificateGenerator.create({
-    ...common('CN=docker-registry-proxy token signer', now),
+    subject: 'CN=docker-registry-proxy token signer',
+    ...common(now),
     issuer: issuer.subject,
     publicKey: keys.publicKey,
     signingKey: await webcrypto.subtle.importKey(
@@ -59,13 +61,12 @@ export async function certifyNewKey(
   return { privateKey: await exportPrivate(keys.privateKey), certificate: certificate.toString('pem') };
 }
 
-function common(subject: string, now: number) {
+function common(now: number) {
   const notAfter = new Date(now);
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + validity);
   const serial = randomBytes(16);
   serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40; // positive, and never shortened
   return {
-    subject,
     serialNumber: serial.toString('hex'),
     notBefore: new Date(now - 24 * 3_600_000), // other machines' clocks may be behind
     notAfter,

@@ -22,6 +22,8 @@ interface DatedKey {
 }
 
 const lookEvery = 60_000;
+/** Milliseconds between two looks that tokens with unknown keys cause: made-up ones cost nothing to send. */
+const lookAgainEvery = 5_000;
 const keyFile = /^signing-(\d{10,16})-([0-9a-f]{16})\.pem$/;
 const authorityFile = 'authority.pem';
 /** The one file of the directory that is meant to be handed out. */
@@ -40,7 +42,7 @@ export class GeneratedKeys implements KeySet {
   #keys: readonly DatedKey[] = [];
   #authority: { key: ReturnType<typeof createPrivateKey>; certificate: X509Certificate } | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #lookedAt = 0;
+  #lookedAgainAt = Number.NEGATIVE_INFINITY;
   #underWay: Promise<void> | undefined;
 
   private constructor(directory: string, rotation: Rotation, clock: Clock, log: Log) {
@@ -81,7 +83,10 @@ export class GeneratedKeys implements KeySet {
   }
 
   async lookAgain(): Promise<void> {
-    if (this.#clock.now() - this.#lookedAt < 5_000) return;
+    // Not counted: the looks by the clock. Another replica's key may be newer than the last of those.
+    const now = this.#clock.now();
+    if (Math.abs(now - this.#lookedAgainAt) < lookAgainEvery) return this.#underWay;
+    this.#lookedAgainAt = now;
     await this.#refreshOnce();
   }
 
@@ -98,7 +103,6 @@ export class GeneratedKeys implements KeySet {
   }
 
   async #refresh(): Promise<void> {
-    this.#lookedAt = this.#clock.now();
     this.#authority ??= await this.#openAuthority();
     let keys = await this.#load();
     const newest = keys.at(-1);
@@ -120,10 +124,9 @@ export class GeneratedKeys implements KeySet {
       await writeOnce(path, textOf(await createAuthority(this.#clock.now())));
       pem = await readFile(path, 'utf8');
     }
-    const [certificate] = certificatesOf(pem);
-    if (certificate === undefined) throw new Error(`${path} holds no certificate`);
-    await writeOnce(join(this.#directory, authorityCertificateFile), certificate.toString(), 0o644);
-    return { key: createPrivateKey(pem), certificate };
+    const authority = readAuthority(path, pem);
+    await writeOnce(join(this.#directory, authorityCertificateFile), authority.certificate.toString(), 0o644);
+    return authority;
   }
 
   async #load(): Promise<readonly DatedKey[]> {
@@ -175,6 +178,18 @@ export class GeneratedKeys implements KeySet {
       this.#log.info({ kid: dated.key.kid }, 'token key retired');
     }
     return kept;
+  }
+}
+
+function readAuthority(path: string, pem: string) {
+  try {
+    const [certificate] = certificatesOf(pem);
+    const key = createPrivateKey(pem);
+    if (certificate === undefined) throw new Error('it holds no certificate');
+    if (!certificate.checkPrivateKey(key)) throw new Error('its certificate belongs to another key');
+    return { key, certificate };
+  } catch (error) {
+    throw new Error(`cannot use the token authority ${path}`, { cause: error });
   }
 }
 

@@ -63,6 +63,7 @@ class JwtIssuer implements TokenIssuer {
     granted: readonly Scope[],
     o: CallOptions & { readonly service: string },
   ): Promise<IssuedToken> {
+    o.signal.throwIfAborted();
     const now = this.#clock.now();
     const expiresAt = Math.min(now + this.#ttl, who.expiresAt ?? Number.POSITIVE_INFINITY);
     if (expiresAt <= now) throw new RegistryError('UNAUTHORIZED', { reason: 'the principal has expired' });
@@ -83,10 +84,13 @@ class JwtIssuer implements TokenIssuer {
       .setExpirationTime(Math.floor(expiresAt / 1000))
       .setJti(randomUUID())
       .sign(key.privateKey);
-    return { token: new Secret(token), issuedAt: now, expiresIn: Math.floor((expiresAt - now) / 1000) };
+    // Clients take less than 60 s for 60 s. Where the principal ends sooner the token does, and is refused then.
+    const expiresIn = Math.max(60, Math.floor((expiresAt - now) / 1000));
+    return { token: new Secret(token), issuedAt: now, expiresIn };
   }
 
   async open(token: Secret, o: CallOptions & { readonly service: string }): Promise<Access> {
+    o.signal.throwIfAborted();
     try {
       return accessOf(await this.#verify(token.reveal(), o.service));
     } catch (error) {
@@ -132,7 +136,7 @@ class JwtIssuer implements TokenIssuer {
         audience: service,
         algorithms: [...new Set(this.#keys.published().map((key) => key.algorithm))],
         requiredClaims: ['exp', 'iat', 'jti', 'access', 'principal'],
-        clockTolerance,
+        // No tolerance: `nbf` has it already, and no token may outlive its principal.
         currentDate: new Date(this.#clock.now()),
       },
     );

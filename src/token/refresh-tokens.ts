@@ -44,7 +44,7 @@ export class RefreshTokens {
     const token = prefix + randomBytes(32).toString('base64url');
     const now = this.#clock.now();
     const record = { verifier: who.verifier, name: who.name, service, createdAt: now, usedAt: now };
-    await this.#put(keyOf(token), record, o);
+    await this.#state.put(keyOf(token), JSON.stringify(record), { ...o, ttl: this.#ttl(record) });
     return new Secret(token);
   }
 
@@ -70,16 +70,21 @@ export class RefreshTokens {
     }
     const now = this.#clock.now();
     // A write a request would be too many: the idle time need not be exact.
-    if (now - record.usedAt > this.#limits.idle / 20) await this.#put(key, { ...record, usedAt: now }, o);
+    if (now - record.usedAt > this.#limits.idle / 20) {
+      const used = { ...record, usedAt: now };
+      // Only where nobody revoked it meanwhile: that must not bring it back.
+      await this.#state.compareAndSet(key, entry.version, JSON.stringify(used), {
+        ...o,
+        ttl: this.#ttl(used),
+      });
+    }
     return principal;
   }
 
-  async #put(key: string, record: z.output<typeof recordSchema>, o: CallOptions): Promise<void> {
+  /** Milliseconds until it ends where it is not used again. */
+  #ttl(record: z.output<typeof recordSchema>): number {
     const left = record.createdAt + this.#limits.absolute - this.#clock.now();
-    await this.#state.put(key, JSON.stringify(record), {
-      ...o,
-      ttl: Math.max(1, Math.min(left, this.#limits.idle)),
-    });
+    return Math.max(1, Math.min(left, this.#limits.idle));
   }
 }
 

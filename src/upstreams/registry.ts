@@ -68,7 +68,7 @@ const config = z.strictObject({
     .int()
     .min(1)
     .max(10_000)
-    .default(128)
+    .default(1024)
     .describe('Connections to one origin at the same time; more requests wait.'),
 });
 

@@ -11,6 +11,7 @@ import type { ClientCredentials } from '../contracts/index.js';
 import { describeError } from '../errors.js';
 import { Secret } from '../secret.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
+import { describeVerifierConformance } from '../testing/conformance/verifier.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeLog } from '../testing/fake-log.js';
 import { FakeMetrics } from '../testing/fake-metrics.js';
@@ -78,6 +79,24 @@ function watched(t: TestContext, text: string) {
     },
   };
 }
+
+describeVerifierConformance('htpasswd', async (t) => {
+  const { path, open } = setUp(t, `${alice}bob:${hashOf('builder', '2a')}\n`);
+  return {
+    verifier: await open(),
+    id: 'local',
+    valid: [
+      { credentials: password('alice', 'wonderland'), principal: { name: 'alice', kind: 'human' } },
+      { credentials: password('bob', 'builder'), principal: { name: 'bob' } },
+    ],
+    invalid: [password('alice', 'builder'), password('bob', 'secret-of-bob')],
+    foreign: [
+      password('mallory', 'wonderland'),
+      { shown: { kind: 'bearer', token: new Secret('x') }, connection: { address: '192.0.2.1' } },
+    ],
+    remove: (name) => writeFileSync(path, name === 'alice' ? `bob:${hashOf('builder')}\n` : alice),
+  };
+});
 
 describe('htpasswd', () => {
   for (const version of ['2a', '2b', '2y'] as const) {

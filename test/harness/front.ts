@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -62,8 +62,7 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
     return stopped;
   };
   scope.after(async () => {
-    await stop();
-    closeSync(logFile);
+    await stop(); // the log stays open: what was cut is still written there
     rmSync(directory, { recursive: true, force: true });
   });
   const base = { port: proxy.address.port, adminPort: proxy.adminAddress?.port ?? 0, directory, stop };

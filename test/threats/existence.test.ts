@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { FakeClock } from '../../src/testing/fake-clock.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
-import { type Answer, basic, bearer, type Front, passwords, sharedScope, startFront } from '../harness/index.js';
+import {
+  type Answer,
+  basic,
+  bearer,
+  type Front,
+  passwords,
+  sharedScope,
+  startFront,
+} from '../harness/index.js';
 
 const image = tinyImageFor('amd64', 'hello');
 const blob = image.blobs[0] ?? assert.fail();
@@ -65,7 +73,8 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
     'a bad token': async () => bearer('x.y.z'),
     'a token that asked for it and got nothing': async (name) =>
       bearer(await front.token('bob', [`repository:${name}:pull,push,delete`])),
-    'a token for another repository': async () => bearer(await front.token('bob', ['repository:open/there:pull'])),
+    'a token for another repository': async () =>
+      bearer(await front.token('bob', ['repository:open/there:pull'])),
   };
 
   for (const [what, show] of Object.entries(shows)) {
@@ -90,10 +99,19 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
   }
 
   test('the token endpoint tells no difference either', async () => {
-    for (const [user, password] of [['bob', passwords.bob], ['', '']] as const) {
+    for (const [user, password] of [
+      ['bob', passwords.bob],
+      ['', ''],
+    ] as const) {
       for (const other of Object.values(others)) {
-        const ask = (name: string) => front.send(`/token?scope=repository:${name}:pull`, { headers: { authorization: basic(user, password) } });
-        const strip = (answer: Answer) => shape(answer, 'x').replace(/"(token|access_token|issued_at)":"[^"]*"/g, '"$1":""').replace(/content-length: .*/i, '');
+        const ask = (name: string) =>
+          front.send(`/token?scope=repository:${name}:pull`, {
+            headers: { authorization: basic(user, password) },
+          });
+        const strip = (answer: Answer) =>
+          shape(answer, 'x')
+            .replace(/"(token|access_token|issued_at)":"[^"]*"/g, '"$1":""')
+            .replace(/content-length: .*/i, '');
         assert.equal(strip(await ask(there)), strip(await ask(other)));
       }
     }

@@ -45,11 +45,20 @@ const reply = `echo '{"Username":"robot","Secret":"${password}"}'`;
 
 describe('threat 26: plugin programs inherit secrets through the environment', () => {
   test('a helper sees PATH and HOME, and what it is asked', async (t) => {
-    const { front, home, registry } = await start(t, `env > "$HOME/env"\ncat > "$HOME/stdin"\necho "$@" > "$HOME/args"\n${reply}\n`);
+    const { front, home, registry } = await start(
+      t,
+      `env > "$HOME/env"\ncat > "$HOME/stdin"\necho "$@" > "$HOME/args"\n${reply}\n`,
+    );
     assert.equal((await front.sendAs('alice', '/v2/app/manifests/1')).status, 200);
-    const names = readFileSync(join(home, 'env'), 'utf8').split('\n').map((line) => line.split('=')[0] ?? '').filter((name) => name !== '');
+    const names = readFileSync(join(home, 'env'), 'utf8')
+      .split('\n')
+      .map((line) => line.split('=')[0] ?? '')
+      .filter((name) => name !== '');
     // The shell itself adds PWD and its like.
-    assert.deepEqual(names.filter((name) => !['PATH', 'HOME', 'PWD', 'OLDPWD', 'SHLVL', '_'].includes(name)), []);
+    assert.deepEqual(
+      names.filter((name) => !['PATH', 'HOME', 'PWD', 'OLDPWD', 'SHLVL', '_'].includes(name)),
+      [],
+    );
     assert.equal(readFileSync(join(home, 'stdin'), 'utf8'), `${registry.host}\n`);
     assert.equal(readFileSync(join(home, 'args'), 'utf8'), 'get\n');
     assert.ok(!front.log().includes(password));
@@ -59,7 +68,9 @@ describe('threat 26: plugin programs inherit secrets through the environment', (
     for (const name of ['x;touch pwned', '../../bin/sh', 'x y', '$(touch pwned)', '']) {
       await assert.rejects(
         async () => {
-          const registry = await startMemoryRegistry({ auth: { kind: 'basic', username: 'robot', password } });
+          const registry = await startMemoryRegistry({
+            auth: { kind: 'basic', username: 'robot', password },
+          });
           t.after(() => registry.close());
           const front = await startFront(
             t,
@@ -82,7 +93,9 @@ routes: [{ prefix: "", upstream: one }]
 
   test('however many ask at once, one helper runs for them', async (t) => {
     const { front, home } = await start(t, `echo x >> "$HOME/runs"\nsleep 0.3\n${reply}\n`);
-    const answers = await Promise.all(Array.from({ length: 20 }, () => front.sendAs('alice', '/v2/app/manifests/1')));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => front.sendAs('alice', '/v2/app/manifests/1')),
+    );
     assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
     assert.equal(readFileSync(join(home, 'runs'), 'utf8'), 'x\n');
   });
@@ -93,7 +106,10 @@ routes: [{ prefix: "", upstream: one }]
   });
 
   test('what it says when it fails is not shown to the client', async (t) => {
-    const { front } = await start(t, `echo "cannot use ${password}" >&2\necho "cannot use ${password}"\nexit 1\n`);
+    const { front } = await start(
+      t,
+      `echo "cannot use ${password}" >&2\necho "cannot use ${password}"\nexit 1\n`,
+    );
     const answer = await front.sendAs('alice', '/v2/app/manifests/1');
     assertError(answer, 503, 'UNAVAILABLE');
     assert.ok(!answer.text.includes('cannot use'));

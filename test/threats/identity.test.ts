@@ -12,7 +12,12 @@ import { startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { driver as htpasswdDriver } from '../../src/verifiers/htpasswd.js';
 import { assertError, basic, claimsOf, type Front, htpasswd, startFront } from '../harness/index.js';
 
-async function start(t: TestContext, yaml: string, files: Readonly<Record<string, string>> = {}, clock = new FakeClock(Date.now())) {
+async function start(
+  t: TestContext,
+  yaml: string,
+  files: Readonly<Record<string, string>> = {},
+  clock = new FakeClock(Date.now()),
+) {
   const registry = await startMemoryRegistry();
   t.after(() => registry.close());
   registry.putImage('open/app', '1', tinyImageFor('amd64', 'hello'));
@@ -24,7 +29,12 @@ routes: [{ prefix: "", upstream: one }]
 }
 
 /** What a token grants of one repository. */
-async function granted(front: Front, user: string, password: string, name: string): Promise<readonly string[]> {
+async function granted(
+  front: Front,
+  user: string,
+  password: string,
+  name: string,
+): Promise<readonly string[]> {
   const headers = { authorization: basic(user, password) };
   const answer = await front.send(`/token?scope=repository:${name}:pull,push,delete`, { headers });
   assert.equal(answer.status, 200, answer.text);
@@ -80,7 +90,15 @@ policy: [{ names: ["local:*"], repositories: ["users/\${principal.name}/**"], ac
       { 'users.htpasswd': await htpasswd(Object.fromEntries(users.map((name) => [name, 'pw']))) },
     );
     for (const user of users.filter((name) => name !== 'alice')) {
-      for (const name of ['users/alice/x', 'users/abc/x', 'users/a/b/x', 'users/a/x', 'users/x/y', 'users/y', 'alice/x']) {
+      for (const name of [
+        'users/alice/x',
+        'users/abc/x',
+        'users/a/b/x',
+        'users/a/x',
+        'users/x/y',
+        'users/y',
+        'alice/x',
+      ]) {
         assert.deepEqual(await granted(front, user, 'pw', name), [], `${user} ${name}`);
       }
     }
@@ -127,15 +145,24 @@ describe('threat 16: user enumeration; hashes a library rejects', () => {
     const lines = ['2a', '2b', '2y'].map((kind) => `u${kind}:${hash.replace(/^\$2.\$/, `$${kind}$`)}`);
     const front = await start(t, '', { 'users.htpasswd': lines.join('\n') });
     for (const user of ['u2a', 'u2b', 'u2y']) {
-      assert.equal((await front.send('/token?account=x', { headers: { authorization: basic(user, 'pw') } })).status, 200, user);
-      assert.equal((await front.send('/token?account=x', { headers: { authorization: basic(user, 'no') } })).status, 401);
+      assert.equal(
+        (await front.send('/token?account=x', { headers: { authorization: basic(user, 'pw') } })).status,
+        200,
+        user,
+      );
+      assert.equal(
+        (await front.send('/token?account=x', { headers: { authorization: basic(user, 'no') } })).status,
+        401,
+      );
     }
   });
 
   test('an unknown user and a wrong password are the same answer', async (t) => {
     const front = await start(t, '');
     const [known, unknown] = await Promise.all(
-      ['alice', 'nobody'].map((user) => front.send('/token?account=x', { headers: { authorization: basic(user, 'wrong') } })),
+      ['alice', 'nobody'].map((user) =>
+        front.send('/token?account=x', { headers: { authorization: basic(user, 'wrong') } }),
+      ),
     );
     assert.equal(known?.text, unknown?.text);
     assert.equal(known?.status, unknown?.status);
@@ -221,14 +248,21 @@ verifiers:
   - { id: corp, type: htpasswd, file: corp.htpasswd }
 policy: [{ names: ["corp:alice"], repositories: ["**"], actions: [pull] }]
 `,
-      { 'corp.htpasswd': await htpasswd({ alice: 'pw' }), 'guests.htpasswd': await htpasswd({ alice: 'pw' }) },
+      {
+        'corp.htpasswd': await htpasswd({ alice: 'pw' }),
+        'guests.htpasswd': await htpasswd({ alice: 'pw' }),
+      },
     );
     assert.deepEqual(await granted(front, 'alice', 'pw', 'secret/a'), []);
   });
 
   test('a bare name in a rule is refused at start', async (t) => {
-    const files = { 'corp.htpasswd': await htpasswd({ a: 'a' }), 'guests.htpasswd': await htpasswd({ a: 'a' }) };
-    const rule = (name: string) => `${verifiers}\npolicy: [{ names: [${name}], repositories: ["**"], actions: [pull] }]\n`;
+    const files = {
+      'corp.htpasswd': await htpasswd({ a: 'a' }),
+      'guests.htpasswd': await htpasswd({ a: 'a' }),
+    };
+    const rule = (name: string) =>
+      `${verifiers}\npolicy: [{ names: [${name}], repositories: ["**"], actions: [pull] }]\n`;
     for (const name of ['alice', '"nobody:alice"', '"*"', '"*:alice"']) {
       await assert.rejects(start(t, rule(name), files), name);
     }
@@ -244,7 +278,8 @@ describe('threat 27: throttling by user name locks the real user out', () => {
     const clock = new FakeClock(Date.now());
     const users = { 'users.htpasswd': await htpasswd({ alice: 'right', bob: 'right' }) };
     const front = await start(t, 'trustedProxies: [127.0.0.1]', users, clock);
-    const login = (address: string, user: string, password: string) => front.send('/token?account=x', from(address, user, password));
+    const login = (address: string, user: string, password: string) =>
+      front.send('/token?account=x', from(address, user, password));
 
     for (let i = 0; i < 10; i++) assert.equal((await login('203.0.113.1', 'alice', `guess${i}`)).status, 401);
     const refused = await login('203.0.113.1', 'alice', 'right');
@@ -270,7 +305,8 @@ describe('threat 27: throttling by user name locks the real user out', () => {
   test('who has logged in lately goes on while somebody guesses from the same address', async (t) => {
     const users = { 'users.htpasswd': await htpasswd({ alice: 'right' }) };
     const front = await start(t, '', users);
-    const login = (password: string) => front.send('/token?account=x', { headers: { authorization: basic('alice', password) } });
+    const login = (password: string) =>
+      front.send('/token?account=x', { headers: { authorization: basic('alice', password) } });
     assert.equal((await login('right')).status, 200);
     for (let i = 0; i < 15; i++) await login(`guess${i}`);
     assert.equal((await login('another')).status, 429);

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
-import { assertErrorBody, basic, claimsOf, type Front, passwords, sendRaw, sharedScope, startFront } from '../harness/index.js';
+import {
+  assertErrorBody,
+  basic,
+  claimsOf,
+  type Front,
+  passwords,
+  sendRaw,
+  sharedScope,
+  startFront,
+} from '../harness/index.js';
 
 /** As they stand in a request's target. */
 const names: Readonly<Record<string, string>> = {
@@ -48,7 +57,13 @@ const names: Readonly<Record<string, string>> = {
 /** What some of them are once a form is decoded; a host in a scope is dropped, for the service says which is meant. */
 const valid = ['open/secret', 'open/app', 'app'];
 
-const operations = ['manifests/1', `blobs/sha256:${'0'.repeat(64)}`, 'tags/list', 'blobs/uploads/', `referrers/sha256:${'0'.repeat(64)}`];
+const operations = [
+  'manifests/1',
+  `blobs/sha256:${'0'.repeat(64)}`,
+  'tags/list',
+  'blobs/uploads/',
+  `referrers/sha256:${'0'.repeat(64)}`,
+];
 
 describe('threat 18: an encoded slash, a dot segment or upper case in a repository name', () => {
   const scope = sharedScope();
@@ -88,26 +103,48 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
               assert.notEqual(end, 'open');
               continue;
             }
-            assert.ok([400, 404, 405].includes(answer?.status ?? 0), `${method} ${operation}: ${answer?.status} ${answer?.body}`);
+            assert.ok(
+              [400, 404, 405].includes(answer?.status ?? 0),
+              `${method} ${operation}: ${answer?.status} ${answer?.body}`,
+            );
             assert.equal(answer?.headers.has('www-authenticate'), false, 'no challenge');
-            const code = (JSON.parse(answer?.body ?? '') as { errors: { code: string }[] }).errors[0]?.code ?? '';
+            const code =
+              (JSON.parse(answer?.body ?? '') as { errors: { code: string }[] }).errors[0]?.code ?? '';
             assertErrorBody(answer?.body ?? '', code);
           }
         }
       }
-      assert.deepEqual(registry.requests.map((request) => request.path), [], 'the upstream never sees it');
+      assert.deepEqual(
+        registry.requests.map((request) => request.path),
+        [],
+        'the upstream never sees it',
+      );
 
       if (isTooLongOnlyUpstream(name) || name.length > 5_000) return;
       for (const written of [name, decodeOnce(name)]) {
         const token = await front.token('alice', [`repository:${written}:pull`]);
         const { access } = claimsOf(token);
-        assert.ok(access.every((one) => valid.includes(one.name)), JSON.stringify(access));
+        assert.ok(
+          access.every((one) => valid.includes(one.name)),
+          JSON.stringify(access),
+        );
       }
     });
   }
 
   test('a ping with something behind it is no ping', async () => {
-    for (const target of ['/v2/.', '/v2/..', '/v2/../v2/', '/v2/%2e', '/v2//', '//v2/', '/v2/;', '/V2/', '/v2/%00', '/%762/']) {
+    for (const target of [
+      '/v2/.',
+      '/v2/..',
+      '/v2/../v2/',
+      '/v2/%2e',
+      '/v2//',
+      '//v2/',
+      '/v2/;',
+      '/V2/',
+      '/v2/%00',
+      '/%762/',
+    ]) {
       const answer = await sendRaw(
         front.port,
         `GET ${target} HTTP/1.1\r\nHost: docker.test\r\nAuthorization: ${basic('alice', passwords.alice)}\r\nConnection: close\r\n\r\n`,
@@ -131,10 +168,20 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
 
   test('every valid name goes up as it is', async () => {
     await front.sendAs('alice', '/v2/a/manifests/1'); // the first request pings before
-    for (const name of ['a', 'a/b', 'a.b_c__d-e---f/0', 'manifests/blobs/tags/list', 'a/uploads', '0'.repeat(200)]) {
+    for (const name of [
+      'a',
+      'a/b',
+      'a.b_c__d-e---f/0',
+      'manifests/blobs/tags/list',
+      'a/uploads',
+      '0'.repeat(200),
+    ]) {
       registry.forgetRequests();
       await front.sendAs('alice', `/v2/${name}/manifests/1`);
-      assert.deepEqual(registry.requests.map((request) => request.path), [`/v2/team-behind/${name}/manifests/1`]);
+      assert.deepEqual(
+        registry.requests.map((request) => request.path),
+        [`/v2/team-behind/${name}/manifests/1`],
+      );
     }
   });
 });

@@ -17,10 +17,12 @@ const table: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   '/v2/app/tags/list?n=1': { GET: 'pull' },
   [`/v2/app/referrers/${digest}`]: { GET: 'pull' },
   ...Object.fromEntries(
-    ['', '/', '/session', `/?mount=${digest}`, `/?mount=${digest}&from=other`, `?digest=${digest}`].map((rest) => [
-      `/v2/app/blobs/uploads${rest}`,
-      { POST: 'pull,push', PATCH: 'pull,push', PUT: 'pull,push', GET: 'pull,push', DELETE: 'pull,push' },
-    ]),
+    ['', '/', '/session', `/?mount=${digest}`, `/?mount=${digest}&from=other`, `?digest=${digest}`].map(
+      (rest) => [
+        `/v2/app/blobs/uploads${rest}`,
+        { POST: 'pull,push', PATCH: 'pull,push', PUT: 'pull,push', GET: 'pull,push', DELETE: 'pull,push' },
+      ],
+    ),
   ),
   '/v2/_catalog': { GET: '*' },
 };
@@ -104,7 +106,27 @@ routes: [{ prefix: "", upstream: one }]
 
   test('nothing outside the table answers 2xx', async () => {
     const token = tokens.get('pull,push,delete') ?? '';
-    const paths = ['/', '/v1/', '/v2/app', '/v2/app/', '/v2/app/manifests', '/v2/app/blobs', '/v2/app/tags', '/v2/app/tags/list/', '/v2/app/tags/list/x', '/v2/_catalog/', '/v2/app/_layers', '/v2/app/manifests/1/x', '/v2/app/referrers/', '/metrics', '/livez', '/debug/pprof', '/.env', '/api/v2.0/projects', '/v2/app/blobs/uploads/a/b'];
+    const paths = [
+      '/',
+      '/v1/',
+      '/v2/app',
+      '/v2/app/',
+      '/v2/app/manifests',
+      '/v2/app/blobs',
+      '/v2/app/tags',
+      '/v2/app/tags/list/',
+      '/v2/app/tags/list/x',
+      '/v2/_catalog/',
+      '/v2/app/_layers',
+      '/v2/app/manifests/1/x',
+      '/v2/app/referrers/',
+      '/metrics',
+      '/livez',
+      '/debug/pprof',
+      '/.env',
+      '/api/v2.0/projects',
+      '/v2/app/blobs/uploads/a/b',
+    ];
     for (const path of paths) {
       for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']) {
         registry.forgetRequests();

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, describe, test } from 'node:test';
-import { type MemoryRegistry, type RegistryAuth, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
+import {
+  type MemoryRegistry,
+  type RegistryAuth,
+  startMemoryRegistry,
+  tinyImageFor,
+} from '../../src/testing/index.js';
 import { checkRealm } from '../../src/upstreams/realm.js';
 import { assertError, bearer, type Front, passwords, sharedScope, startFront } from '../harness/index.js';
 
@@ -47,7 +52,12 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
         evil.forgetRequests();
       });
 
-      for (const what of ['manifests/1', `blobs/${blob.digest}`, 'tags/list', `referrers/${image.root.digest}`]) {
+      for (const what of [
+        'manifests/1',
+        `blobs/${blob.digest}`,
+        'tags/list',
+        `referrers/${image.root.digest}`,
+      ]) {
         for (const status of [301, 302, 303, 307, 308]) {
           test(`${status} of ${what} to another origin: followed without Authorization`, async () => {
             const location = `${evil.url}/v2/app/${what}`;
@@ -66,7 +76,10 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
       test('and not again when that redirects back', async () => {
         const back = `${registry.url}/v2/app/blobs/${blob.digest}?back`;
         const there = `${evil.url}/v2/app/blobs/${blob.digest}`;
-        registry.faults.add({ path: /sha256:[0-9a-f]+$/ }, { answer: { status: 307, headers: { location: there } } });
+        registry.faults.add(
+          { path: /sha256:[0-9a-f]+$/ },
+          { answer: { status: 307, headers: { location: there } } },
+        );
         evil.faults.add({}, { answer: { status: 307, headers: { location: back } } });
         await front.sendAs('alice', `/v2/s/app/blobs/${blob.digest}`);
         const again = registry.requests.filter((request) => request.path.endsWith('?back'));
@@ -79,7 +92,8 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
         const answer = await front.sendAs('alice', `/v2/r/app/blobs/${blob.digest}`);
         assert.equal(answer.status, 307);
         const shown = answer.rawHeaders.join('\n');
-        for (const secret of [password, passwords.alice, 'Basic ', 'Bearer ']) assert.ok(!shown.includes(secret));
+        for (const secret of [password, passwords.alice, 'Basic ', 'Bearer '])
+          assert.ok(!shown.includes(secret));
       });
 
       test('what the client shows never reaches the upstream', async () => {
@@ -126,7 +140,9 @@ describe('threat 8: realm, pagination link or Location taken unchecked', () => {
   test('a realm on another host gets no credential, and no request at all', async (t) => {
     const evil = await startMemoryRegistry({ auth: { kind: 'token', username: 'robot', password } });
     t.after(() => evil.close());
-    const registry = await startMemoryRegistry({ auth: { kind: 'token', username: 'robot', password, realm: evil.tokenUrl } });
+    const registry = await startMemoryRegistry({
+      auth: { kind: 'token', username: 'robot', password, realm: evil.tokenUrl },
+    });
     t.after(() => registry.close());
     registry.putImage('app', '1', image);
     const front = await startFront(
@@ -143,7 +159,9 @@ routes: [{ prefix: "", upstream: one }]
   });
 
   test('where the configuration names it, it is asked', async (t) => {
-    const registry = await startMemoryRegistry({ auth: { kind: 'token', username: 'robot', password, origin: 'other' } });
+    const registry = await startMemoryRegistry({
+      auth: { kind: 'token', username: 'robot', password, origin: 'other' },
+    });
     t.after(() => registry.close());
     registry.putImage('app', '1', image);
     const front = await startFront(
@@ -179,13 +197,19 @@ routes: [{ prefix: "", upstream: one }]
       `http://user@${registry.host}/v2/app/tags/list?last=1`,
       'javascript:alert(1)',
     ]) {
-      const remove = registry.faults.add({ path: '/tags/list' }, { headers: { link: `<${target}>; rel="next"` } });
+      const remove = registry.faults.add(
+        { path: '/tags/list' },
+        { headers: { link: `<${target}>; rel="next"` } },
+      );
       const answer = await front.sendAs('alice', '/v2/app/tags/list');
       remove();
       assert.equal(answer.status, 200);
       assert.equal(answer.headers.link, undefined, target);
     }
-    const remove = registry.faults.add({ path: '/tags/list' }, { headers: { link: '</v2/app/tags/list?last="><x&n=1>; rel="next"' } });
+    const remove = registry.faults.add(
+      { path: '/tags/list' },
+      { headers: { link: '</v2/app/tags/list?last="><x&n=1>; rel="next"' } },
+    );
     const { link } = (await front.sendAs('alice', '/v2/app/tags/list')).headers as { link?: string };
     remove();
     if (link !== undefined) assert.match(link, /^<\/v2\/app\/tags\/list\?[^<>"\s]+>; rel="next"$/);
@@ -193,7 +217,10 @@ routes: [{ prefix: "", upstream: one }]
 });
 
 describe('threat 9: a suffix match on host names', () => {
-  const rules = { upstream: new URL('https://registry-1.docker.io'), tokenOrigins: ['https://auth.docker.io'] };
+  const rules = {
+    upstream: new URL('https://registry-1.docker.io'),
+    tokenOrigins: ['https://auth.docker.io'],
+  };
 
   for (const realm of [
     'https://evil-docker.io/token',
@@ -232,7 +259,13 @@ routes: [{ prefix: "", host: other.test, upstream: one }]
     );
     one.putImage('app', '1', image);
     assert.equal((await front.sendAs('alice', '/v2/app/manifests/1', { host: 'other.test' })).status, 200);
-    for (const host of ['evil-other.test', 'sub.other.test', 'other.test.evil.test', 'other.test:81', 'other.test.']) {
+    for (const host of [
+      'evil-other.test',
+      'sub.other.test',
+      'other.test.evil.test',
+      'other.test:81',
+      'other.test.',
+    ]) {
       assertError(await front.sendAs('alice', '/v2/app/manifests/1', { host }), 404, 'NAME_UNKNOWN');
     }
   });

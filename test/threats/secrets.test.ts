@@ -15,7 +15,13 @@ function secret(name: string): string {
 /** A password as it may turn up. */
 function formsOf(text: string, username?: string): readonly string[] {
   const pair = username === undefined ? [] : [Buffer.from(`${username}:${text}`).toString('base64')];
-  return [text, encodeURIComponent(text), new URLSearchParams({ x: text }).toString().slice(2), JSON.stringify(text).slice(1, -1), ...pair];
+  return [
+    text,
+    encodeURIComponent(text),
+    new URLSearchParams({ x: text }).toString().slice(2),
+    JSON.stringify(text).slice(1, -1),
+    ...pair,
+  ];
 }
 
 describe('threat 3: whole requests and credentials in the log', () => {
@@ -25,8 +31,14 @@ describe('threat 3: whole requests and credentials in the log', () => {
     const registryToken = `registry-${randomBytes(12).toString('hex')}`;
     const user = { username: 'robot', password: passwords.upstream };
     const registries = {
-      basic: await startMemoryRegistry({ auth: { kind: 'basic', ...user }, storage: { redirect: 'absolute' } }),
-      token: await startMemoryRegistry({ auth: { kind: 'token', ...user }, storage: { redirect: 'relative' } }),
+      basic: await startMemoryRegistry({
+        auth: { kind: 'basic', ...user },
+        storage: { redirect: 'absolute' },
+      }),
+      token: await startMemoryRegistry({
+        auth: { kind: 'token', ...user },
+        storage: { redirect: 'relative' },
+      }),
       identity: await startMemoryRegistry({ auth: { kind: 'token', identityToken } }),
       direct: await startMemoryRegistry({ auth: { kind: 'token', registryToken } }),
     };
@@ -71,20 +83,32 @@ state: { type: file, path: state }
     await seen.break();
     for (const registry of Object.values(registries)) registry.revokeTokens();
     await seen.pullAll(places);
-    for (const effect of [{ answer: { status: 500 } }, { answer: { status: 401 } }, { answer: { status: 200, body: '{' } }, { reset: true }, { cutAfter: 5 }]) {
+    for (const effect of [
+      { answer: { status: 500 } },
+      { answer: { status: 401 } },
+      { answer: { status: 200, body: '{' } },
+      { reset: true },
+      { cutAfter: 5 },
+    ]) {
       for (const registry of Object.values(registries)) registry.faults.add({}, effect);
       await seen.pullAll(places);
       for (const registry of Object.values(registries)) registry.faults.clear();
     }
-    registries.token.faults.add({ server: 'token' }, { answer: { status: 200, body: `{"token": "${passwords.upstream}` } });
+    registries.token.faults.add(
+      { server: 'token' },
+      { answer: { status: 200, body: `{"token": "${passwords.upstream}` } },
+    );
     registries.token.revokeTokens();
     await seen.pullAll(places);
-    for (const registry of [registries.basic, registries.token]) registry.setCredentials('robot', passwords.rotated);
+    for (const registry of [registries.basic, registries.token])
+      registry.setCredentials('robot', passwords.rotated);
     await seen.pullAll(places);
     await front.stop();
 
     const sent = Object.values(registries).flatMap((registry) => registry.requests);
-    const upstreamTokens = sent.flatMap(({ headers }) => (headers.authorization ?? '').replace(/^(Basic|Bearer) /, '') || []);
+    const upstreamTokens = sent.flatMap(
+      ({ headers }) => (headers.authorization ?? '').replace(/^(Basic|Bearer) /, '') || [],
+    );
     const signatures = sent.flatMap(({ path }) => /X-Amz-Signature=([0-9a-f]+)/.exec(path)?.[1] ?? []);
     assert.ok(new Set(upstreamTokens).size >= 4, 'the scenario used credentials of every kind');
     assert.ok(signatures.length > 0 && seen.locations.length > 0 && seen.refreshTokens.length > 0);
@@ -100,15 +124,25 @@ state: { type: file, path: state }
       ...signatures,
     ];
     const log = front.log();
-    assert.ok(log.includes('"event":"access"') && log.includes('"event":"token"') && log.includes('"level":"error"'));
+    assert.ok(
+      log.includes('"event":"access"') && log.includes('"event":"token"') && log.includes('"level":"error"'),
+    );
     assertAbsent('the log', log, [...ours, ...seen.accessTokens, ...seen.refreshTokens, ...seen.locations]);
     assertAbsent('the log', log, ['authorization', 'BEGIN PRIVATE KEY', 'eyJ']);
-    assertAbsent('the metrics', await front.metrics(), [...ours, ...seen.accessTokens, ...seen.refreshTokens]);
+    assertAbsent('the metrics', await front.metrics(), [
+      ...ours,
+      ...seen.accessTokens,
+      ...seen.refreshTokens,
+    ]);
     for (const { path, answer } of seen.answers) {
       const text = `${answer.rawHeaders.join('\n')}\n${answer.text}`;
       // Who asked for a token or a storage address gets that, and nothing else.
       const handedOut = answer.status === 307 ? signatures : [];
-      assertAbsent(path, text, ours.filter((one) => !handedOut.includes(one)));
+      assertAbsent(
+        path,
+        text,
+        ours.filter((one) => !handedOut.includes(one)),
+      );
     }
   });
 });
@@ -116,7 +150,8 @@ state: { type: file, path: state }
 function assertAbsent(where: string, text: string, secrets: readonly string[]): void {
   for (const one of secrets) {
     const at = text.indexOf(one);
-    if (at >= 0) assert.fail(`${where} holds ${one}: …${text.slice(Math.max(0, at - 300), at + one.length + 50)}…`);
+    if (at >= 0)
+      assert.fail(`${where} holds ${one}: …${text.slice(Math.max(0, at - 300), at + one.length + 50)}…`);
   }
 }
 
@@ -140,21 +175,34 @@ class Scenario {
     await this.#ask('/v2/', right);
     await this.#ask('/token?service=docker.test&offline_token=true', right);
     await this.#ask('/token?scope=repository:basic/app:pull', right);
-    await this.#post({ grant_type: 'password', username: 'alice', password: this.#password, access_type: 'offline', scope: 'repository:token/app:pull,push' });
-    await this.#post({ grant_type: 'refresh_token', refresh_token: this.refreshTokens[0] ?? '', scope: 'repository:token/app:pull' });
+    await this.#post({
+      grant_type: 'password',
+      username: 'alice',
+      password: this.#password,
+      access_type: 'offline',
+      scope: 'repository:token/app:pull,push',
+    });
+    await this.#post({
+      grant_type: 'refresh_token',
+      refresh_token: this.refreshTokens[0] ?? '',
+      scope: 'repository:token/app:pull',
+    });
   }
 
   /** Everything that goes wrong on the client's side. */
   async break(): Promise<void> {
     const wrong = basic('alice', this.wrongPassword);
-    for (const path of ['/v2/', '/token', '/v2/basic/app/manifests/1']) await this.#ask(path, { authorization: wrong });
+    for (const path of ['/v2/', '/token', '/v2/basic/app/manifests/1'])
+      await this.#ask(path, { authorization: wrong });
     await this.#post({ username: 'alice', password: this.wrongPassword });
     await this.#post({ grant_type: 'refresh_token', refresh_token: `${this.refreshTokens[0]}x` });
     await this.#post({ grant_type: 'odd', username: 'alice', password: this.#password });
     await this.#post({ username: this.#password, password: 'alice' }); // the fields swapped: it happens
     await this.#ask('/v2/', { authorization: bearer(`${this.accessTokens[0]}x`) });
     await this.#ask('/token', { authorization: bearer(this.accessTokens[0] ?? '') });
-    await this.#ask('/v2/basic/app/manifests/1', { authorization: `Odd ${this.#password.replace(/[^\x21-\x7e]/g, '')}` });
+    await this.#ask('/v2/basic/app/manifests/1', {
+      authorization: `Odd ${this.#password.replace(/[^\x21-\x7e]/g, '')}`,
+    });
     await this.#ask('/v2/nowhere/app/manifests/1', { authorization: basic('alice', this.#password) });
     await this.#ask(`/v2/basic/app/manifests/1?password=${encodeURIComponent(this.#password)}`, {});
   }
@@ -162,16 +210,27 @@ class Scenario {
   async pullAll(places: readonly string[]): Promise<void> {
     const right = { authorization: basic('alice', this.#password) };
     for (const place of places) {
-      for (const what of ['manifests/1', 'manifests/2', `blobs/${blob.digest}`, 'tags/list', `referrers/${image.root.digest}`]) {
+      for (const what of [
+        'manifests/1',
+        'manifests/2',
+        `blobs/${blob.digest}`,
+        'tags/list',
+        `referrers/${image.root.digest}`,
+      ]) {
         await this.#ask(`/v2/${place}/app/${what}`, right);
       }
-      await this.#ask(`/v2/${place}/app/blobs/${blob.digest}`, { authorization: bearer(this.accessTokens[1] ?? '') });
+      await this.#ask(`/v2/${place}/app/blobs/${blob.digest}`, {
+        authorization: bearer(this.accessTokens[1] ?? ''),
+      });
       await this.#ask(`/v2/${place}/app/blobs/${blob.digest}`, right, 'HEAD');
     }
   }
 
   #post(fields: Readonly<Record<string, string>>): Promise<void> {
-    return this.#record('/token', this.#front.send('/token', { method: 'POST', body: new URLSearchParams(fields).toString() }));
+    return this.#record(
+      '/token',
+      this.#front.send('/token', { method: 'POST', body: new URLSearchParams(fields).toString() }),
+    );
   }
 
   #ask(path: string, headers: Readonly<Record<string, string>>, method = 'GET'): Promise<void> {

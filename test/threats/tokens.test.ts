@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { CompactSign, exportJWK, exportSPKI, generateKeyPair, importJWK, type JWK, SignJWT, UnsecuredJWT } from 'jose';
+import {
+  CompactSign,
+  exportJWK,
+  exportSPKI,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+  SignJWT,
+  UnsecuredJWT,
+} from 'jose';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { assertError, bearer, claimsOf, type Front, sharedScope, startFront } from '../harness/index.js';
 
@@ -30,7 +39,8 @@ routes: [{ prefix: "", upstream: one }]
     good = await front.token('alice', ['repository:app:pull']);
   });
 
-  const pull = (token: string) => front.send('/v2/app/manifests/1', { headers: { authorization: bearer(token) } });
+  const pull = (token: string) =>
+    front.send('/v2/app/manifests/1', { headers: { authorization: bearer(token) } });
 
   const forge = () => {
     const now = Math.floor(Date.now() / 1000);
@@ -58,25 +68,55 @@ routes: [{ prefix: "", upstream: one }]
     const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
     const jwk = await exportJWK(publicKey);
     const { kid = '' } = known;
-    const headers = [{ kid }, { kid, jwk }, { jwk }, {}, { kid: 'unknown', jwk }, { kid, jku: 'http://127.0.0.1:1/jwks' }, { kid, x5c: ['AAAA'] }, { kid, x5u: 'http://127.0.0.1:1/' }];
+    const headers = [
+      { kid },
+      { kid, jwk },
+      { jwk },
+      {},
+      { kid: 'unknown', jwk },
+      { kid, jku: 'http://127.0.0.1:1/jwks' },
+      { kid, x5c: ['AAAA'] },
+      { kid, x5u: 'http://127.0.0.1:1/' },
+    ];
     for (const header of headers) {
-      await assertRefused(await forge().setProtectedHeader({ alg: 'ES256', typ: 'JWT', ...header }).sign(privateKey));
+      await assertRefused(
+        await forge()
+          .setProtectedHeader({ alg: 'ES256', typ: 'JWT', ...header })
+          .sign(privateKey),
+      );
     }
   });
 
   test('the certificate of our own token in front of another key’s signature', async () => {
-    const header = JSON.parse(Buffer.from(good.split('.')[0] ?? '', 'base64url').toString()) as Record<string, unknown>;
+    const header = JSON.parse(Buffer.from(good.split('.')[0] ?? '', 'base64url').toString()) as Record<
+      string,
+      unknown
+    >;
     const { privateKey } = await generateKeyPair('ES256');
-    const token = await forge().setProtectedHeader({ ...header, alg: 'ES256' }).sign(privateKey);
+    const token = await forge()
+      .setProtectedHeader({ ...header, alg: 'ES256' })
+      .sign(privateKey);
     await assertRefused(token);
   });
 
   test('no algorithm, and our public key as a shared secret', async () => {
-    await assertRefused(new UnsecuredJWT({ access, principal }).setIssuer('http://docker.test').setAudience('docker.test').setExpirationTime('5m').encode());
-    const pem = await exportSPKI((await importJWK(known, known.alg ?? 'ES256', { extractable: true })) as CryptoKey);
+    await assertRefused(
+      new UnsecuredJWT({ access, principal })
+        .setIssuer('http://docker.test')
+        .setAudience('docker.test')
+        .setExpirationTime('5m')
+        .encode(),
+    );
+    const key = await importJWK(known, known.alg ?? 'ES256', { extractable: true });
+    assert.ok(!(key instanceof Uint8Array));
+    const pem = await exportSPKI(key);
     for (const secret of [pem, JSON.stringify(known), '', 'secret']) {
       const bytes = new TextEncoder().encode(secret.padEnd(32));
-      await assertRefused(await forge().setProtectedHeader({ alg: 'HS256', kid: known.kid ?? '' }).sign(bytes));
+      await assertRefused(
+        await forge()
+          .setProtectedHeader({ alg: 'HS256', kid: known.kid ?? '' })
+          .sign(bytes),
+      );
     }
   });
 
@@ -85,7 +125,15 @@ routes: [{ prefix: "", upstream: one }]
     const claims = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as Record<string, unknown>;
     const wider = [{ type: 'repository', name: 'app', actions: ['pull', 'push'] }];
     const more = Buffer.from(JSON.stringify({ ...claims, access: wider })).toString('base64url');
-    for (const token of [`${header}.${more}.${signature}`, `${header}.${payload}.`, `${header}.${payload}`, `${header}..${signature}`, `${good}.x`, ` ${good}x`, good.slice(0, -4)]) {
+    for (const token of [
+      `${header}.${more}.${signature}`,
+      `${header}.${payload}.`,
+      `${header}.${payload}`,
+      `${header}..${signature}`,
+      `${good}.x`,
+      ` ${good}x`,
+      good.slice(0, -4),
+    ]) {
       await assertRefused(token);
     }
   });
@@ -93,7 +141,11 @@ routes: [{ prefix: "", upstream: one }]
   test('claims that are missing or wrong, signed by a key that is not ours, in any serialisation', async () => {
     const { privateKey } = await generateKeyPair('ES256');
     const bytes = new TextEncoder().encode(JSON.stringify({ access, principal }));
-    await assertRefused(await new CompactSign(bytes).setProtectedHeader({ alg: 'ES256', kid: known.kid ?? '' }).sign(privateKey));
+    await assertRefused(
+      await new CompactSign(bytes)
+        .setProtectedHeader({ alg: 'ES256', kid: known.kid ?? '' })
+        .sign(privateKey),
+    );
     await assertRefused(Buffer.from(JSON.stringify({ payload: '', signatures: [] })).toString('base64url'));
   });
 });
@@ -184,7 +236,11 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push] }
     root: { path: '/v2/library/alpine/manifests/3', name: 'library/alpine', host: 'docker.test' },
     hub: { path: '/v2/hub/library/alpine/manifests/3', name: 'hub/library/alpine', host: 'docker.test' },
     short: { path: '/v2/hub/alpine/manifests/3', name: 'hub/alpine', host: 'docker.test' },
-    mirror: { path: '/v2/library/alpine/manifests/3?ns=docker.io', name: 'hub/library/alpine', host: 'docker.test' },
+    mirror: {
+      path: '/v2/library/alpine/manifests/3?ns=docker.io',
+      name: 'hub/library/alpine',
+      host: 'docker.test',
+    },
     otherHost: { path: '/v2/library/alpine/manifests/3', name: 'library/alpine', host: 'b.test' },
   } as const;
   type Place = keyof typeof places;
@@ -205,7 +261,10 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push] }
   }
 
   test('a token asked at one host for the other is of the other', async () => {
-    const token = await front.token('alice', ['repository:library/alpine:pull'], { host: 'docker.test', service: 'b.test' });
+    const token = await front.token('alice', ['repository:library/alpine:pull'], {
+      host: 'docker.test',
+      service: 'b.test',
+    });
     assert.equal(claimsOf(token).aud, 'b.test');
     const headers = { authorization: bearer(token) };
     assert.equal((await front.send(places.root.path, { host: 'docker.test', headers })).status, 401);

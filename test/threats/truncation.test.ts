@@ -45,25 +45,40 @@ routes: [{ prefix: "plain/", upstream: plain }, { prefix: "stored/", upstream: s
         ['cut before its last byte', { cutAfter: size - 1 }],
       ] as const) {
         test(`${place}: ${what}, ${framing}: the client never sees a complete answer`, async () => {
-          const remove = faulty[place].faults.add({ server, method: 'GET', path: 'sha256' }, { ...effect, ...cut });
+          const remove = faulty[place].faults.add(
+            { server, method: 'GET', path: 'sha256' },
+            { ...effect, ...cut },
+          );
           const answer = await front.sendAs('alice', url()).catch(() => undefined);
           remove();
           if (answer === undefined) return; // the connection ended before any answer
-          assert.ok(!answer.whole || answer.status >= 400, `${answer.status}, ${answer.body.length} bytes, whole`);
+          assert.ok(
+            !answer.whole || answer.status >= 400,
+            `${answer.status}, ${answer.body.length} bytes, whole`,
+          );
           assert.ok(answer.body.length < size);
         });
 
         test(`${place}: ${what}, ${framing}: nor does a client of HTTP/1.0`, async () => {
-          const remove = faulty[place].faults.add({ server, method: 'GET', path: 'sha256' }, { ...effect, ...cut });
+          const remove = faulty[place].faults.add(
+            { server, method: 'GET', path: 'sha256' },
+            { ...effect, ...cut },
+          );
           const authorization = `Authorization: ${basic('alice', passwords.alice)}`;
-          const { bytes, end } = await sendRaw(front.port, `GET ${url()} HTTP/1.0\r\n${authorization}\r\n\r\n`);
+          const { bytes, end } = await sendRaw(
+            front.port,
+            `GET ${url()} HTTP/1.0\r\n${authorization}\r\n\r\n`,
+          );
           remove();
           const head = bytes.subarray(0, Math.max(bytes.indexOf('\r\n\r\n'), 0)).toString('latin1');
           const declared = Number(/^content-length: (\d+)$/im.exec(head)?.[1] ?? Number.NaN);
           const refused = /^HTTP\/1\.1 [45]/.test(head);
           const short = bytes.length - head.length - 4 < declared;
           // Without a length only a reset tells this client that something is missing.
-          assert.ok(bytes.length === 0 || refused || short || end === 'reset', `${end} after ${bytes.length} bytes\n${head}`);
+          assert.ok(
+            bytes.length === 0 || refused || short || end === 'reset',
+            `${end} after ${bytes.length} bytes\n${head}`,
+          );
         });
       }
 
@@ -77,7 +92,10 @@ routes: [{ prefix: "plain/", upstream: plain }, { prefix: "stored/", upstream: s
 
       if (framing === 'with Content-Length') continue;
       test(`${place}: other bytes without a length, ${framing}: the client never sees a complete answer`, async () => {
-        const remove = faulty[place].faults.add({ server, path: 'sha256' }, { ...effect, corruptAt: size / 2 });
+        const remove = faulty[place].faults.add(
+          { server, path: 'sha256' },
+          { ...effect, corruptAt: size / 2 },
+        );
         const answer = await front.sendAs('alice', url());
         remove();
         assert.equal(answer.whole, false);

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
+import { describe, test } from 'node:test';
+import { readBounded, rewriteTagsList } from './rewrite.js';
+
+describe('rewriteTagsList', () => {
+  for (const [what, body, tags] of [
+    ['a list', '{"name":"inside/app","tags":["1","2"]}', ['1', '2']],
+    ['no tags, as distribution writes it', '{"name":"inside/app","tags":null}', []],
+    ['no tags at all', '{"name":"inside/app"}', []],
+    [
+      'more than a registry should say',
+      '{"name":"inside/app","tags":["1"],"manifest":{"x":"inside"},"child":["inside"]}',
+      ['1'],
+    ],
+    ['what is no tag', '{"tags":["1",2,null,{"a":"inside"},["b"]]}', ['1']],
+  ] as const) {
+    test(`${what}: the client's name, and tags`, () => {
+      assert.deepEqual(JSON.parse(rewriteTagsList(Buffer.from(body), 'app').toString('utf8')), {
+        name: 'app',
+        tags,
+      });
+    });
+  }
+
+  for (const body of ['', '{', 'null', '[]', '"x"', '<html>']) {
+    test(`'${body}' is no list, or one without tags`, () => {
+      try {
+        assert.deepEqual(JSON.parse(rewriteTagsList(Buffer.from(body), 'app').toString('utf8')), {
+          name: 'app',
+          tags: [],
+        });
+      } catch (error) {
+        assert.equal((error as { code?: string }).code, 'UNAVAILABLE');
+      }
+    });
+  }
+
+  test('tags that are no list', () => {
+    assert.throws(() => rewriteTagsList(Buffer.from('{"tags":"x"}'), 'app'), { code: 'UNAVAILABLE' });
+  });
+});
+
+describe('readBounded', () => {
+  const pieces = (...sizes: readonly number[]) =>
+    Readable.from(
+      sizes.map((size) => Buffer.alloc(size)),
+      { objectMode: false },
+    );
+
+  test('up to the limit', async () => {
+    assert.equal((await readBounded(pieces(5, 5), 10)).length, 10);
+  });
+
+  test('beyond it, and the body is let go', async () => {
+    const body = pieces(5, 5, 1);
+    await assert.rejects(readBounded(body, 10), { code: 'UNAVAILABLE' });
+    assert.equal(body.destroyed, true);
+  });
+
+  test('a body that fails', async () => {
+    const body = new Readable({
+      read() {
+        this.destroy(new Error('cut'));
+      },
+    });
+    await assert.rejects(readBounded(body, 10), { code: 'UNAVAILABLE' });
+  });
+});
