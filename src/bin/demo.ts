@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { loadConfiguration } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { describeError } from '../errors.js';
-import { createLog } from '../observability/pino-log.js';
+import { openLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImage } from '../testing/index.js';
 import { exitCodes, fail } from './exit.js';
@@ -38,7 +38,7 @@ async function start(port: number): Promise<Demonstration> {
     await writeFile(file, stringify(settings(port, registry.url)));
     const loaded = await loadConfiguration(file);
     if ('problems' in loaded) throw new Error(loaded.problems.map(formatProblem).join('\n'));
-    const surroundings = { clock: Date, log: createLog('warn', 2), metrics: new PrometheusMetrics() };
+    const surroundings = { clock: Date, log: openLog('warn', 2).log, metrics: new PrometheusMetrics() };
     return { proxy: await startProxy(loaded.configuration, surroundings), registry, directory, password };
   } catch (error) {
     await registry.close();
@@ -113,19 +113,19 @@ async function main(): Promise<void> {
   const demonstration = await start(port);
   process.stdout.write(instructions(demonstration));
   const { proxy, registry, directory } = demonstration;
-  const everything: RunningProxy = {
-    ...proxy,
-    async stop() {
-      await proxy.stop();
+  stopOnSignal(
+    proxy,
+    () => process.stdout.write('\nstopping\n'),
+    async () => {
       await registry.close();
       await rm(directory, { recursive: true, force: true });
     },
-  };
-  stopOnSignal(everything, () => process.stdout.write('\nstopping\n'));
+  );
 }
 
 try {
   await main();
 } catch (error) {
-  fail(`the demonstration cannot start: ${describeError(error)}`, exitCodes.usage);
+  const hint = /EADDRINUSE/.test(describeError(error)) ? '; another port: npm start -- --port 5051' : '';
+  fail(`the demonstration cannot start: ${describeError(error)}${hint}`, exitCodes.usage);
 }

@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { configurationJsonSchema } from '../config/json-schema.js';
 import { describeError } from '../errors.js';
-import { createLog } from '../observability/pino-log.js';
+import { openLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import { checkOpening } from './check.js';
@@ -16,7 +16,7 @@ const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
 
 /** For commands that only look: what is worth a log line is an answer here. */
 function quiet(): Surroundings {
-  return { clock: Date, log: createLog('error', 2), metrics: new PrometheusMetrics() };
+  return { clock: Date, log: openLog('error', 2).log, metrics: new PrometheusMetrics() };
 }
 
 function list(text: string): readonly string[] {
@@ -104,6 +104,9 @@ program
       process.exitCode = allowed ? exitCodes.fine : exitCodes.failed;
     },
   );
+
+// `schema | head`: the reader may leave early.
+process.stdout.on('error', () => process.exit(exitCodes.fine));
 
 try {
   await program.parseAsync();

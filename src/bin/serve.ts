@@ -1,11 +1,17 @@
 import type { Configuration } from '../config/configuration.js';
 import { loadConfiguration } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
+import type { Log } from '../contracts/index.js';
 import { describeError } from '../errors.js';
-import { createLog } from '../observability/pino-log.js';
+import { openLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { exitCodes, fail } from './exit.js';
+import { OpeningError } from './open-parts.js';
 import { type RunningProxy, startProxy } from './running-proxy.js';
+import { version } from './version.js';
+
+/** Milliseconds: npm and process groups deliver one signal twice. */
+const sameSignal = 1000;
 
 /** @returns the configuration; a bad one is told on standard error, and ends the process with code 2 */
 export async function requireConfiguration(file: string): Promise<Configuration> {
@@ -17,44 +23,73 @@ export async function requireConfiguration(file: string): Promise<Configuration>
 /** `docker-registry-proxy serve`: runs until SIGTERM or SIGINT. */
 export async function serve(file: string): Promise<void> {
   const configuration = await requireConfiguration(file);
-  const log = createLog(configuration.log.level);
   const metrics = new PrometheusMetrics();
+  const lost = metrics.counter('log_lines_lost_total', 'Log lines not written: dropped, or writing failed', [
+    'how',
+  ]);
+  const { log, flush } = openLog(configuration.log.level, 1, (how) => lost.add({ how }));
   let proxy: RunningProxy;
   try {
     proxy = await startProxy(configuration, { clock: Date, log, metrics });
   } catch (error) {
-    return fail(`${configuration.file}: ${describeError(error)}`, exitCodes.usage);
+    await flush();
+    // An OpeningError says it all in its message; its cause is for debuggers.
+    const reason = error instanceof OpeningError ? error.message : describeError(error);
+    return fail(`${configuration.file}: ${reason}`, exitCodes.usage);
   }
-  const { address, adminAddress } = proxy;
-  log.info(
-    {
-      event: 'start',
-      listen: `${address.address}:${address.port}`,
-      externalUrl: configuration.externalUrl.origin,
-      ...(adminAddress && { admin: `${adminAddress.address}:${adminAddress.port}` }),
-    },
-    'serving',
-  );
+  logStart(log, configuration, proxy);
   process.on('unhandledRejection', (error) => {
     log.error(
       { stack: error instanceof Error ? error.stack : String(error) },
       'a rejection nobody handled: a bug',
     );
   });
-  stopOnSignal(proxy, (signal) => log.info({ event: 'stop', signal }, 'draining'));
+  process.on('SIGHUP', () => log.warn({ event: 'hangup' }, 'a new configuration takes effect on a restart'));
+  stopOnSignal(
+    proxy,
+    (signal) => log.info({ event: 'stop', signal }, 'draining'),
+    async () => {
+      log.info({ event: 'stopped' }, 'stopped');
+      await flush();
+    },
+  );
 }
 
-/** The first signal drains, a second one ends at once. */
-export function stopOnSignal(proxy: RunningProxy, onStop: (signal: string) => void): void {
-  let stopping = false;
+function logStart(log: Log, { externalUrl }: Configuration, { address, adminAddress }: RunningProxy): void {
+  log.info(
+    {
+      event: 'start',
+      version,
+      node: process.version,
+      listen: `${address.address}:${address.port}`,
+      externalUrl: externalUrl.origin,
+      ...(adminAddress && { admin: `${adminAddress.address}:${adminAddress.port}` }),
+    },
+    'serving',
+  );
+}
+
+/** The first signal drains, one that comes later than its echo ends at once. */
+export function stopOnSignal(
+  proxy: { stop(): Promise<void> },
+  onStop: (signal: string) => void,
+  afterwards: () => Promise<void>,
+): void {
+  let stoppingSince: number | undefined;
   const stop = (signal: string) => {
-    if (stopping) process.exit(exitCodes.failed);
-    stopping = true;
+    if (stoppingSince !== undefined) {
+      if (Date.now() - stoppingSince > sameSignal) process.exit(exitCodes.failed);
+      return;
+    }
+    stoppingSince = Date.now();
     onStop(signal);
-    proxy.stop().then(
-      () => process.exit(exitCodes.fine),
-      () => process.exit(exitCodes.failed),
-    );
+    proxy
+      .stop()
+      .then(afterwards)
+      .then(
+        () => process.exit(exitCodes.fine),
+        () => process.exit(exitCodes.failed),
+      );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

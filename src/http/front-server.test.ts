@@ -126,10 +126,7 @@ describe('FrontServer', () => {
     const labels = { operation: 'blob', method: 'GET', status: '200', upstream: 'one' };
     assert.equal(metrics.value('requests_total', labels), 1);
     assert.equal(metrics.value('sent_bytes_total', { upstream: 'one' }), 5);
-    assert.equal(
-      metrics.observed('request_duration_seconds', { operation: 'blob' }).length,
-      1,
-    );
+    assert.equal(metrics.observed('request_duration_seconds', { operation: 'blob' }).length, 1);
     assert.equal(metrics.value('token_requests_total', { status: '200' }), 1);
   });
 });

@@ -189,7 +189,7 @@ describe('rules', () => {
       'nothing of the catalogue',
       [{ names: ['corp:*'], ...everything }],
       principal('corp:a'),
-      'registry:catalog:*',
+      'registry:catalog:pull,*',
       '',
     ],
     [

@@ -18,6 +18,7 @@ describe('a served host', () => {
     ['https://[::1]:5000', [], '[::1]:5000', '[::1]:5000'],
     ['https://a.example', ['b.example'], 'b.example', 'b.example'],
     ['https://a.example', ['b.example'], 'b.example:443', 'b.example'],
+    ['https://a.example', ['b.example'], 'B.Example', 'b.example'],
     ['https://a.example:5000', ['b.example'], 'b.example:5000', 'b.example:5000'],
     ['https://a.example', ['b.example:443'], 'b.example', 'b.example'],
     ['https://a.example:5000', ['b.example:6000'], 'b.example:6000', 'b.example:6000'],

@@ -58,6 +58,15 @@ const issue = async (issuer: TokenIssuer): Promise<Secret> => (await issuer.issu
 const signingFiles = (directory: string) =>
   readdirSync(directory).filter((name) => name.startsWith('signing-'));
 
+/** Waits for what must come, and fails where it does not. */
+async function until(condition: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(20_000);
+  while (!condition()) {
+    limit.throwIfAborted();
+    await setImmediate();
+  }
+}
+
 describe('rotation', () => {
   it('publishes a key before it signs, and after it signed', async (t) => {
     const clock = new FakeClock();
@@ -125,12 +134,12 @@ describe('rotation', () => {
     await setImmediate();
     assert.equal(kids(keys).length, 1);
     t.mock.timers.tick(1);
-    while (kids(keys).length < 2) await setImmediate();
+    await until(() => kids(keys).length === 2);
 
     // A damaged file of another replica is told, and what there is stays in use.
     writeFileSync(join(directory, 'signing-1767225600000-0000000000000000.pem'), 'damaged');
     t.mock.timers.tick(60_000);
-    while (log.at('error').length === 0) await setImmediate();
+    await until(() => log.at('error').length > 0);
     assert.match(log.text, /cannot use the token key .*0000\.pem/);
     assert.equal(kids(keys).length, 2);
     assert.equal(keys.signing().kid, kids(keys)[0]);

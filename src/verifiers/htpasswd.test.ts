@@ -52,6 +52,15 @@ function setUp(t: TestContext, text?: string) {
   return { directory, path, log, open };
 }
 
+/** Waits for what must come, and fails where it does not. */
+async function until(condition: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(20_000);
+  while (!condition()) {
+    limit.throwIfAborted();
+    await setImmediate();
+  }
+}
+
 /** A verifier whose comparisons wait until they are let go. */
 function watched(t: TestContext, text: string) {
   const { path, log } = setUp(t, text);
@@ -73,7 +82,7 @@ function watched(t: TestContext, text: string) {
     most: () => most,
     /** Until so many comparisons have begun. */
     async begun(count: number) {
-      while (compared.length < count) await setImmediate();
+      await until(() => compared.length >= count);
       for (let i = 0; i < 20; i++) await setImmediate(); // were there more, they would begin now
       assert.equal(compared.length, count);
     },
@@ -321,7 +330,7 @@ describe('password hashes', () => {
     await answers[0];
     answers.push(verifier.verify(password('alice', 'x'), o));
     for (let i = 1; i < answers.length; i++) {
-      while (compared[i] === undefined) await setImmediate();
+      await until(() => compared[i] !== undefined);
       compared[i]?.finish(true);
     }
     assert.equal((await Promise.all(answers)).length, 203);

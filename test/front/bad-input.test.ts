@@ -334,6 +334,16 @@ routes: [{ prefix: "", upstream: one }]
     assert.deepEqual(registry.requests, []);
   });
 
+  test('a body that nobody reads is not read to its end only to keep the connection', async () => {
+    const head = `POST /v2/ HTTP/1.1\r\nHost: docker.test\r\nContent-Length: 1000000000\r\n\r\n`;
+    const { messages, end } = await sendRaw(front.port, `${head}a`);
+    assert.deepEqual(
+      messages.map(({ status }) => status),
+      [405],
+    );
+    assert.notEqual(end, 'open');
+  });
+
   test('garbage behind a request does not get into its answer', async () => {
     const slow = registry.putBlob('app', Buffer.alloc(100_000, 'a'));
     registry.faults.add({ path: slow.digest }, { stallAfter: 50_000 }, 1);

@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -52,9 +52,9 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
   const file = await writeFiles(directory, yaml, options.files ?? {});
   const loaded = await loadConfiguration(file);
   if ('problems' in loaded) throw new Error(loaded.problems.map(formatProblem).join('\n'));
-  const logFile = openSync(join(directory, 'log'), 'a');
+  const written: string[] = [];
   const metrics = new PrometheusMetrics();
-  const log = createLog(loaded.configuration.log.level, logFile);
+  const log = createLog(loaded.configuration.log.level, { write: (line) => void written.push(line) });
   const proxy = await startProxy(loaded.configuration, { clock: options.clock ?? Date, log, metrics });
   let stopped: Promise<void> | undefined;
   const stop = () => {
@@ -62,11 +62,11 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
     return stopped;
   };
   scope.after(async () => {
-    await stop(); // the log stays open: what was cut is still written there
+    await stop();
     rmSync(directory, { recursive: true, force: true });
   });
   const base = { port: proxy.address.port, adminPort: proxy.adminAddress?.port ?? 0, directory, stop };
-  return { ...base, ...clientOf(base.port), ...logOf(directory), metrics: () => metrics.print() };
+  return { ...base, ...clientOf(base.port), ...logOf(written), metrics: () => metrics.print() };
 }
 
 async function writeFiles(
@@ -107,8 +107,8 @@ function clientOf(port: number): Pick<Front, 'send' | 'sendAs' | 'token'> {
   };
 }
 
-function logOf(directory: string): Pick<Front, 'log' | 'logLines' | 'logLine'> {
-  const log = () => readFileSync(join(directory, 'log'), 'utf8');
+function logOf(written: readonly string[]): Pick<Front, 'log' | 'logLines' | 'logLine'> {
+  const log = () => written.join('');
   const logLines = () =>
     log()
       .split('\n')
