@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { loadConfiguration } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { describeError } from '../errors.js';
-import { openLog } from '../observability/pino-log.js';
+import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImage } from '../testing/index.js';
 import { exitCodes, fail } from './exit.js';
@@ -38,7 +38,11 @@ async function start(port: number): Promise<Demonstration> {
     await writeFile(file, stringify(settings(port, registry.url)));
     const loaded = await loadConfiguration(file);
     if ('problems' in loaded) throw new Error(loaded.problems.map(formatProblem).join('\n'));
-    const surroundings = { clock: Date, log: openLog('warn', 2).log, metrics: new PrometheusMetrics() };
+    const surroundings = {
+      clock: Date,
+      log: createLog('warn', process.stderr),
+      metrics: new PrometheusMetrics(),
+    };
     return { proxy: await startProxy(loaded.configuration, surroundings), registry, directory, password };
   } catch (error) {
     await registry.close();

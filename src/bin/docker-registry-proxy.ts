@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { configurationJsonSchema } from '../config/json-schema.js';
 import { describeError } from '../errors.js';
-import { openLog } from '../observability/pino-log.js';
+import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import { checkOpening } from './check.js';
@@ -16,7 +16,7 @@ const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
 
 /** For commands that only look: what is worth a log line is an answer here. */
 function quiet(): Surroundings {
-  return { clock: Date, log: openLog('error', 2).log, metrics: new PrometheusMetrics() };
+  return { clock: Date, log: createLog('error', process.stderr), metrics: new PrometheusMetrics() };
 }
 
 function list(text: string): readonly string[] {

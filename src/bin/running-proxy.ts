@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Configuration } from '../config/configuration.js';
 import type { StateStore, Verifier } from '../contracts/index.js';
 import { CacheVerifier } from '../decorators/cache-verifier.js';
@@ -21,6 +19,7 @@ import {
   routeTable,
   type Surroundings,
 } from './open-parts.js';
+import { TlsFiles } from './tls-files.js';
 
 /** Milliseconds a verified password is remembered, and so still accepted after it was changed. */
 const verifiedPasswordTtl = 30_000;
@@ -46,12 +45,13 @@ export async function startProxy(
   let isReady = false;
   try {
     const front = await openFront(opener, configuration, surroundings);
-    const tls = await readTls(configuration);
+    const tls = configuration.tls && (await TlsFiles.open(configuration.tls, configuration.baseDirectory));
     const listener = await Listener.open({
       ...configuration.listen,
-      ...(tls && { tls }),
+      ...(tls && { tls: tls.pair }),
       handle: front.handle,
     });
+    const stopWatching = tls?.watch((pair) => listener.replaceCertificate(pair), surroundings.log);
     listeners.push(listener);
     const admin =
       configuration.admin &&
@@ -66,6 +66,7 @@ export async function startProxy(
       ...(admin && { adminAddress: admin.address }),
       async stop() {
         isReady = false;
+        stopWatching?.();
         const { cut } = await listener.drain(configuration.drainTimeout);
         if (cut > 0)
           surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
@@ -129,15 +130,4 @@ function openRefreshTokens(
   { clock }: Surroundings,
 ): RefreshTokens | undefined {
   return token.refreshTokens && new RefreshTokens(state, verifier, clock, token.refreshTokens);
-}
-
-async function readTls({
-  tls,
-  baseDirectory,
-}: Configuration): Promise<{ certificate: string; key: string } | undefined> {
-  if (tls === undefined) return undefined;
-  const [certificate, key] = await Promise.all(
-    [tls.certificate, tls.key].map((file) => readFile(resolve(baseDirectory, file.text), 'utf8')),
-  );
-  return certificate === undefined || key === undefined ? undefined : { certificate, key };
 }

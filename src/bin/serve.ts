@@ -3,7 +3,8 @@ import { loadConfiguration } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import type { Log } from '../contracts/index.js';
 import { describeError } from '../errors.js';
-import { openLog } from '../observability/pino-log.js';
+import { LogStream } from '../observability/log-stream.js';
+import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { exitCodes, fail } from './exit.js';
 import { OpeningError } from './open-parts.js';
@@ -12,6 +13,8 @@ import { version } from './version.js';
 
 /** Milliseconds: npm and process groups deliver one signal twice. */
 const sameSignal = 1000;
+/** Milliseconds at the end for log lines that still wait. */
+const flushTime = 2000;
 
 /** @returns the configuration; a bad one is told on standard error, and ends the process with code 2 */
 export async function requireConfiguration(file: string): Promise<Configuration> {
@@ -27,12 +30,13 @@ export async function serve(file: string): Promise<void> {
   const lost = metrics.counter('log_lines_lost_total', 'Log lines not written: dropped, or writing failed', [
     'how',
   ]);
-  const { log, flush } = openLog(configuration.log.level, 1, (how) => lost.add({ how }));
+  const stream = new LogStream(1, (how) => lost.add({ how }));
+  const log = createLog(configuration.log.level, stream);
   let proxy: RunningProxy;
   try {
     proxy = await startProxy(configuration, { clock: Date, log, metrics });
   } catch (error) {
-    await flush();
+    await stream.flush(flushTime);
     // An OpeningError says it all in its message; its cause is for debuggers.
     const reason = error instanceof OpeningError ? error.message : describeError(error);
     return fail(`${configuration.file}: ${reason}`, exitCodes.usage);
@@ -50,7 +54,7 @@ export async function serve(file: string): Promise<void> {
     (signal) => log.info({ event: 'stop', signal }, 'draining'),
     async () => {
       log.info({ event: 'stopped' }, 'stopped');
-      await flush();
+      await stream.flush(flushTime);
     },
   );
 }

@@ -58,7 +58,7 @@ describe('Listener', () => {
     const first = await open(t, (_, response) => response.end());
     const { port } = first.address;
     await assert.rejects(Listener.open({ host: '127.0.0.1', port, handle: () => undefined }), {
-      message: `cannot listen on 127.0.0.1:${port} (EADDRINUSE)`,
+      message: `cannot listen on 127.0.0.1:${port}: another program uses this port (EADDRINUSE)`,
     });
   });
 

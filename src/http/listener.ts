@@ -31,28 +31,40 @@ const maxHeaders = 100;
 /** Milliseconds without a byte in either direction. */
 const idleTimeout = 300_000;
 
+/** Requests that may wait on one connection while another one is answered. */
+const maxPipelined = 16;
+
+/**
+ * The requests of one connection are served one after the other. Node would hand over pipelined ones at once, and tell
+ * only the answer that has the connection when that ends: what the others hold would never be released.
+ */
+interface Connection {
+  current: ServerResponse | undefined;
+  readonly waiting: (() => void)[];
+}
+
 /** A listening HTTP server that can be drained. */
 export class Listener {
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Map<Socket, Connection>();
   /** The answers that have not left yet. */
   readonly #open = new Set<ServerResponse>();
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
   private constructor({ tls, handle }: ListenerOptions) {
-    const count = (request: IncomingMessage, response: ServerResponse) => {
-      this.#count(request, response);
-      // RFC 9112 section 3.2
-      if (request.httpVersion === '1.1' && request.headers.host === undefined) refuse(response, 400);
-      else return handle(request, response);
-    };
+    const serve = (request: IncomingMessage, response: ServerResponse) =>
+      this.#inTurn(request, response, () => {
+        // RFC 9112 section 3.2
+        if (request.httpVersion === '1.1' && request.headers.host === undefined) refuse(response, 400);
+        else handle(request, response);
+      });
     this.#server = tls
       ? createTlsServer(
           { ...serverOptions, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' },
-          count,
+          serve,
         )
-      : createServer(serverOptions, count);
+      : createServer(serverOptions, serve);
     this.#server.maxHeadersCount = maxHeaders;
     this.#server.setTimeout(idleTimeout);
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -60,12 +72,11 @@ export class Listener {
       else refuseUnparsed(error, socket);
     });
     this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-      this.#count(request, response);
-      refuse(response, 417);
+      this.#inTurn(request, response, () => refuse(response, 417));
     });
     this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      this.#connections.set(socket, { current: undefined, waiting: [] });
+      socket.once('close', () => this.#connections.delete(socket));
     });
   }
 
@@ -74,9 +85,7 @@ export class Listener {
     const listener = new Listener(options);
     await new Promise<void>((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException) =>
-        reject(
-          new Error(`cannot listen on ${options.host}:${options.port} (${error.code ?? error.message})`),
-        );
+        reject(new Error(`cannot listen on ${options.host}:${options.port}${because(error)}`));
       listener.#server.once('error', fail);
       listener.#server.listen(options.port, options.host, () => {
         listener.#server.off('error', fail);
@@ -90,12 +99,37 @@ export class Listener {
     return this.#server.address() as AddressInfo;
   }
 
-  #count({ socket }: IncomingMessage, response: ServerResponse): void {
+  /** Takes other certificates; connections that are open keep theirs. */
+  replaceCertificate(tls: { readonly certificate: string; readonly key: string }): void {
+    if ('setSecureContext' in this.#server && typeof this.#server.setSecureContext === 'function') {
+      this.#server.setSecureContext({ cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' });
+    }
+  }
+
+  #inTurn({ socket }: IncomingMessage, response: ServerResponse, serve: () => void): void {
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) {
+      response.destroy(); // the client went away meanwhile
+      return;
+    }
+    const start = () => {
+      connection.current = response;
+      this.#count(socket, connection, response);
+      serve();
+    };
+    if (connection.current === undefined) start();
+    else if (connection.waiting.length < maxPipelined) connection.waiting.push(start);
+    else socket.destroy();
+  }
+
+  #count(socket: Socket, connection: Connection, response: ServerResponse): void {
     this.#open.add(response);
     if (this.#draining) response.shouldKeepAlive = false;
     response.once('close', () => {
       this.#open.delete(response);
+      connection.current = undefined;
       if (this.#draining) socket.end();
+      else if (!socket.destroyed) connection.waiting.shift()?.();
       if (this.#open.size === 0) this.#whenIdle?.();
     });
   }
@@ -105,8 +139,9 @@ export class Listener {
    * that answer. The request whose own body is broken can still be told so.
    */
   #isAnswering(socket: Socket): boolean {
-    const [first, ...more] = [...this.#open].filter((response) => response.req.socket === socket);
-    return first !== undefined && (more.length > 0 || first.headersSent || first.req.complete);
+    const { current, waiting } = this.#connections.get(socket) ?? {};
+    if (current === undefined) return false;
+    return (waiting?.length ?? 0) > 0 || current.headersSent || current.req.complete;
   }
 
   /** Takes no new connection, lets requests in progress finish, and cuts what is left after `timeout` ms. */
@@ -126,7 +161,7 @@ export class Listener {
       });
       cut = this.#open.size;
     }
-    for (const socket of this.#sockets) {
+    for (const socket of this.#connections.keys()) {
       // What was answered last may still be on its way out.
       if (cut > 0) socket.destroy();
       else socket.destroySoon();
@@ -134,6 +169,11 @@ export class Listener {
     await closed;
     return { cut };
   }
+}
+
+function because({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'EADDRINUSE') return ': another program uses this port (EADDRINUSE)';
+  return `: ${message}`;
 }
 
 /** What Node's parser refuses still gets an answer a registry client can read. */

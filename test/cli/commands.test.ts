@@ -175,5 +175,5 @@ test('a port that is taken: one line, exit code 2', async () => {
   const { code, stderr } = await run('serve', '--config', file);
   server.close();
   assert.equal(code, 2);
-  assert.equal(stderr, `${file}: cannot listen on 127.0.0.1:${port} (EADDRINUSE)\n`);
+  assert.equal(stderr, `${file}: cannot listen on 127.0.0.1:${port}: another program uses this port (EADDRINUSE)\n`);
 });

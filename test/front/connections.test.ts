@@ -195,3 +195,50 @@ describe('connections', () => {
     await stopping;
   });
 });
+
+describe('requests pipelined on one connection', () => {
+  const pipelined = (path: string, times: number) =>
+    `GET ${path} HTTP/1.1\r\nHost: docker.test\r\nAuthorization: ${basic('alice', passwords.alice)}\r\n\r\n`.repeat(
+      times,
+    );
+
+  test('hold one transfer of the upstream, and none once the client is gone', async (t) => {
+    const { front, registry, path } = await start(t);
+    const socket = connect({ port: front.port, host: '127.0.0.1' });
+    socket.write(pipelined(path, 8));
+    await registry.waitFor((request) => request.path.includes('/blobs/'));
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.pause();
+    const blobs = () => registry.requests.filter((request) => request.path.includes('/blobs/'));
+    assert.equal(blobs().length, 1, 'the others wait for their turn');
+    socket.destroy();
+    await registry.waitFor((request) => request.path.includes('/blobs/') && request.closedEarly);
+    assert.equal(blobs().length, 1, 'nothing is fetched for a client that has gone');
+    const { status } = await front.sendAs('alice', path, { method: 'HEAD' });
+    assert.equal(status, 200);
+  });
+
+  test('do not keep the proxy from stopping', async (t) => {
+    const { front, registry, path } = await start(t, 'drainTimeout: 60s');
+    const socket = connect({ port: front.port, host: '127.0.0.1' });
+    socket.write(pipelined(path, 3));
+    await registry.waitFor((request) => request.path.includes('/blobs/'));
+    socket.destroy();
+    await registry.waitFor((request) => request.path.includes('/blobs/') && request.closedEarly);
+    await front.stop(); // the runner's own limit is under drainTimeout
+  });
+
+  test('are answered in their order', async (t) => {
+    const { front } = await start(t);
+    const socket = connect({ port: front.port, host: '127.0.0.1' });
+    t.after(() => socket.destroy());
+    let text = '';
+    socket.on('data', (piece: Buffer) => {
+      text += piece.toString('latin1');
+    });
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: docker.test\r\n\r\n`;
+    socket.end(get('/v2/') + get('/token/jwks.json') + get('/nothing'));
+    await new Promise((resolve) => socket.once('close', resolve));
+    assert.deepEqual(text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 401', 'HTTP/1.1 200', 'HTTP/1.1 404']);
+  });
+});
