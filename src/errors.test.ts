@@ -79,6 +79,11 @@ describe('describeError', () => {
     ['its causes', new Error('a', { cause: new Error('b', { cause: 'c' }) }), 'a: b: c'],
     ['the reason, not the public message', new RegistryError('DENIED', { reason: 'r' }), 'DENIED: r'],
     ['a public message without reason', new RegistryError('DENIED'), errorTable.DENIED.message],
+    [
+      'no cause that the message tells already',
+      new Error('token: EACCES: no', { cause: new Error('EACCES: no', { cause: new Error('x') }) }),
+      'token: EACCES: no: x',
+    ],
     ['the same message once', new Error('a', { cause: new Error('a') }), 'a'],
     [
       'a code where there is no message',

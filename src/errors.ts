@@ -87,9 +87,25 @@ export function describeError(error: unknown): string {
     e = e instanceof AggregateError && e.cause === undefined ? e.errors[0] : e.cause;
   }
   return parts
-    .filter((part, i) => parts.indexOf(part) === i)
+    .filter((part, i) => !parts.slice(0, i).some((earlier) => says(earlier, part)))
     .map(onOneLine)
     .join(': ');
+}
+
+/** True where `text` holds `part` as words of its own: who wraps an error often repeats its message. */
+function says(text: string, part: string): boolean {
+  if (part === '') return true;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) {
+    if (!isInWord(text, at) && !isInWord(text, at + part.length)) return true;
+  }
+  return false;
+}
+
+/** True where a word goes on over this place. */
+function isInWord(text: string, at: number): boolean {
+  const isWord = (character: string | undefined) =>
+    character !== undefined && /[\p{L}\p{N}_]/u.test(character);
+  return isWord(text[at - 1]) && isWord(text[at]);
 }
 
 /** A schema's error and an answer's body come in several lines. */

@@ -1,8 +1,10 @@
+import { filePathsIn } from '../config/check-files.js';
 import type { Configuration } from '../config/configuration.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
 import {
   Opener,
   OpeningError,
+  openIssuer,
   openPolicy,
   openUpstreams,
   openVerifier,
@@ -28,6 +30,7 @@ export async function checkOpening(
     ),
     ...configuration.verifiers.map((_, i) => () => openVerifier(opener, configuration, i, state)),
     () => openPolicy(opener, configuration),
+    ...(ownsDirectory(configuration.token.issuer.config) ? [] : [() => openIssuer(opener, configuration)]),
   ];
   for (const attempt of attempts) {
     try {
@@ -39,4 +42,9 @@ export async function checkOpening(
   }
   await opener.close();
   return problems;
+}
+
+/** What has a directory of its own may write there when it is opened. */
+function ownsDirectory(config: unknown): boolean {
+  return filePathsIn(config).some(({ file }) => file.kind === 'directory');
 }

@@ -52,7 +52,7 @@ program
 
 program
   .command('check')
-  .description('list every problem of a configuration; exits with 2 where there is one')
+  .description('list every problem it can find in a configuration; exits with 2 where there is one')
   .requiredOption(...configOption)
   .addHelpText('after', '\nExample:\n  docker-registry-proxy check --config config.yaml')
   .action(async ({ config }: { config: string }) => {

@@ -1,9 +1,12 @@
 import type { Configuration } from '../config/configuration.js';
 import type { Principal } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
-import { parseRepositoryName } from '../reference/repository-name.js';
+import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
 import { type Action, normalizeActions } from '../reference/scope.js';
+import type { Destination, RouteTable } from '../routing/route-table.js';
+import type { ServedHost } from '../routing/served-host.js';
 import { Opener, openPolicy, openUpstreams, routeTable, type Surroundings } from './open-parts.js';
+import { rulesFor } from './rules-for.js';
 
 export interface Question {
   /** Qualified: `corp:alice`. */
@@ -39,47 +42,85 @@ export async function explain(
   try {
     const routes = routeTable(configuration, await openUpstreams(opener, configuration));
     const policy = await openPolicy(opener, configuration);
-    const host = routes.hosts.find(question.host);
-    if (question.host !== undefined && host.service !== question.host.toLowerCase()) {
-      throw new QuestionError(`--host: this proxy serves ${routes.hosts.services.join(', ')}`);
-    }
-    const name = parseRepositoryName(question.repository);
-    const destination = routes.resolve(host, name);
-    const canonical = destination?.canonical ?? name;
+    const place = findPlace(configuration, routes, question);
     const wanted: readonly Action[] = action === 'push' ? ['pull', 'push'] : [action];
     const [decision] = await policy.decide(
       who,
-      [{ type: 'repository', name: canonical, actions: wanted }],
-      { service: host.service, address: '127.0.0.1' },
+      [{ type: 'repository', name: place.canonical, actions: wanted }],
+      { service: place.service, address: '127.0.0.1' },
       { signal: AbortSignal.timeout(10_000) },
     );
     const missing = wanted.filter((one) => !decision?.granted.includes(one));
+    const isAllowed = missing.length === 0;
     const rows = [
       [
         'decision',
-        missing.length === 0
-          ? `allowed by ${decision?.rule}`
-          : `denied: no rule allows ${missing.join(', ')}`,
+        isAllowed ? `allowed by ${decision?.rule}` : `denied: no rule allows ${missing.join(', ')}`,
       ],
       ['principal', `${question.as}${who.groups.length > 0 ? `, groups ${who.groups.join(', ')}` : ''}`],
       ['action', action === 'push' ? 'push (which needs pull and push)' : action],
-      ['repository', `${canonical} on ${host.service}`],
-      [
-        'sent to',
-        destination === undefined
-          ? 'nowhere: no route takes this name'
-          : `upstream ${destination.upstreamId} (${destination.upstream.registry}), repository ${destination.upstreamName}`,
-      ],
+      ['repository', `${place.canonical} on ${place.service}`],
+      ['sent to', place.sentTo],
+      ...(place.isServed && action !== 'pull'
+        ? [['note', `${action} is not supported by this version: what a rule allows is answered UNSUPPORTED`]]
+        : []),
+      ...(isAllowed ? [] : rulesFor(configuration, who).map((rule) => ['rule', rule])),
     ];
     return {
-      allowed: missing.length === 0,
+      allowed: isAllowed,
       text: rows.map(([key, value]) => `${key?.padEnd(11)}${value}`).join('\n'),
     };
+  } finally {
+    await opener.close();
+  }
+}
+
+/** Where a request goes. */
+interface Place {
+  readonly service: string;
+  readonly canonical: RepositoryName;
+  readonly sentTo: string;
+  /** False for another registry, which only has its tokens from here. */
+  readonly isServed: boolean;
+}
+
+/** @throws QuestionError */
+function findPlace(
+  { token }: Configuration,
+  routes: RouteTable,
+  { host: asked, repository }: Question,
+): Place {
+  const name = repositoryOf(repository);
+  const service = asked?.toLowerCase();
+  const host = routes.hosts.find(service);
+  if (service !== undefined && host.service !== service) {
+    if (token.services.includes(service)) {
+      return { service, canonical: name, sentTo: `at ${service} itself`, isServed: false };
+    }
+    const others = token.services.length === 0 ? '' : `, and issues tokens for ${token.services.join(', ')}`;
+    throw new QuestionError(`--host: this proxy serves ${routes.hosts.services.join(', ')}${others}`);
+  }
+  const destination = resolve(routes, host, name);
+  const sentTo =
+    destination === undefined
+      ? 'nowhere: no route takes this name'
+      : `upstream ${destination.upstreamId} (${destination.upstream.registry}), repository ${destination.upstreamName}`;
+  return { service: host.service, canonical: destination?.canonical ?? name, sentTo, isServed: true };
+}
+
+function repositoryOf(text: string): RepositoryName {
+  if (isRepositoryName(text)) return parseRepositoryName(text);
+  throw new QuestionError(
+    '--repository: expected a repository name in lower case, without host and tag, such as team/app',
+  );
+}
+
+function resolve(routes: RouteTable, host: ServedHost, name: RepositoryName): Destination | undefined {
+  try {
+    return routes.resolve(host, name);
   } catch (error) {
     if (error instanceof RegistryError) throw new QuestionError(`--repository: ${error.message}`);
     throw error;
-  } finally {
-    await opener.close();
   }
 }
 
@@ -90,6 +131,7 @@ function principalOf({ verifiers }: Configuration, { as, groups, attributes }: Q
   if (!ids.includes(verifier)) {
     throw new QuestionError(`--as: expected VERIFIER:NAME with one of the verifiers ${ids.join(', ')}`);
   }
+  if (colon === as.length - 1) throw new QuestionError(`--as: expected a name after ${as}`);
   return {
     verifier,
     name: as.slice(colon + 1),

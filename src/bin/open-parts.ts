@@ -1,4 +1,7 @@
+import { resolve } from 'node:path';
+import { filePathsIn } from '../config/check-files.js';
 import type { Configuration, ConfiguredDriver } from '../config/configuration.js';
+import { printPath } from '../config/problem.js';
 import type { DriverKind, DriverKinds } from '../contracts/driver.js';
 import type {
   Clock,
@@ -9,6 +12,7 @@ import type {
   Metrics,
   Policy,
   StateStore,
+  TokenIssuer,
   Upstream,
   Verifier,
 } from '../contracts/index.js';
@@ -57,13 +61,26 @@ export class Opener {
       this.#opened.push(opened);
       return opened;
     } catch (error) {
-      throw new OpeningError(`${path}: ${describeError(error)}`, { cause: error });
+      throw new OpeningError(tell(path, config, this.#configuration.baseDirectory, error), { cause: error });
     }
   }
 
   async close(): Promise<void> {
     for (const part of this.#opened.splice(0).reverse()) await part.close();
   }
+}
+
+/** Names the setting and the file as the configuration does, where the error speaks of a file. */
+function tell(path: string, config: unknown, baseDirectory: string, error: unknown): string {
+  const text = describeError(error);
+  const found = filePathsIn(config)
+    .map((one) => ({ ...one, absolute: resolve(baseDirectory, one.file.text) }))
+    .sort((a, b) => b.absolute.length - a.absolute.length)
+    .find(({ absolute }) => text.includes(absolute));
+  if (found === undefined) return `${path}: ${text}`;
+  const within = printPath(['x', ...found.path]).slice(1); // as it is printed after something else
+  const setting = `${path}${within}`;
+  return `${setting}: ${text.replaceAll(found.absolute, found.file.text)}`;
 }
 
 export async function openUpstreams(
@@ -109,6 +126,10 @@ export function openPolicy(opener: Opener, configuration: Configuration): Promis
     mergedVerifiers: configuration.mergedVerifiers,
     services: servedHosts(configuration).services,
   });
+}
+
+export function openIssuer(opener: Opener, { token, externalUrl }: Configuration): Promise<TokenIssuer> {
+  return opener.open('token', 'token', token.issuer, { issuer: externalUrl.origin });
 }
 
 export function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {

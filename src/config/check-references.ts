@@ -1,12 +1,12 @@
-import { didYouMean } from '../plugins/suggest.js';
 import { routeSchema } from './core-schema.js';
+import { KnownNames } from './known-names.js';
 import { isMapping, type Mapping } from './mapping.js';
 import type { Finding } from './problem.js';
 
 /** What is wrong between the parts of a raw configuration; parts that are wrong in themselves are passed over. */
 export function checkReferences(raw: unknown): readonly Finding[] {
   const core = isMapping(raw) ? raw : {};
-  const upstreams = isMapping(core.upstreams) ? Object.keys(core.upstreams) : [];
+  const upstreams = new KnownNames(isMapping(core.upstreams) ? Object.keys(core.upstreams) : []);
   const verifiers = (Array.isArray(core.verifiers) ? core.verifiers : []).map((entry: unknown) =>
     isMapping(entry) && typeof entry.id === 'string' ? entry.id : undefined,
   );
@@ -23,14 +23,11 @@ export function checkReferences(raw: unknown): readonly Finding[] {
           ]
         : [],
     ),
-    ...checkMerged(
-      core.mergedVerifiers,
-      verifiers.filter((id) => id !== undefined),
-    ),
+    ...checkMerged(core.mergedVerifiers, new KnownNames(verifiers.filter((id) => id !== undefined))),
   ];
 }
 
-function checkRoutes(routes: unknown, upstreams: readonly string[]): readonly Finding[] {
+function checkRoutes(routes: unknown, upstreams: KnownNames): readonly Finding[] {
   if (!Array.isArray(routes)) return [];
   const findings: Finding[] = [];
   const prefixes = new Map<string, number>();
@@ -39,13 +36,8 @@ function checkRoutes(routes: unknown, upstreams: readonly string[]): readonly Fi
     const parsed = routeSchema.safeParse(entry);
     if (!parsed.success) continue;
     const { host, prefix, upstream, ns } = parsed.data;
-    if (!upstreams.includes(upstream)) {
-      const known = upstreams.length === 0 ? 'there are none' : `known: ${upstreams.join(', ')}`;
-      findings.push({
-        path: ['routes', i, 'upstream'],
-        message: `unknown upstream '${upstream}'; ${known}${didYouMean(upstream, upstreams)}`,
-      });
-    }
+    const unknown = upstreams.complaint('upstream', upstream);
+    if (unknown !== undefined) findings.push({ path: ['routes', i, 'upstream'], message: unknown });
     const place = `${host ?? 'any host'} ${prefix}`;
     const same = prefixes.get(place);
     if (same === undefined) prefixes.set(place, i);
@@ -71,10 +63,9 @@ function checkSomethingServed(core: Mapping): readonly Finding[] {
     : [];
 }
 
-function checkMerged(merged: unknown, verifiers: readonly string[]): readonly Finding[] {
-  return (Array.isArray(merged) ? merged : []).flatMap((id: unknown, i): Finding[] =>
-    typeof id === 'string' && !verifiers.includes(id)
-      ? [{ path: ['mergedVerifiers', i], message: `unknown verifier '${id}'${didYouMean(id, verifiers)}` }]
-      : [],
-  );
+function checkMerged(merged: unknown, verifiers: KnownNames): readonly Finding[] {
+  return (Array.isArray(merged) ? merged : []).flatMap((id: unknown, i): Finding[] => {
+    const message = typeof id === 'string' ? verifiers.complaint('verifier', id) : undefined;
+    return message === undefined ? [] : [{ path: ['mergedVerifiers', i], message }];
+  });
 }

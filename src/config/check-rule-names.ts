@@ -1,4 +1,4 @@
-import { didYouMean } from '../plugins/suggest.js';
+import { KnownNames } from './known-names.js';
 import { isMapping } from './mapping.js';
 import type { Finding } from './problem.js';
 
@@ -9,8 +9,10 @@ import type { Finding } from './problem.js';
 export function checkRuleNames(raw: unknown): readonly Finding[] {
   const core = isMapping(raw) ? raw : {};
   if (!Array.isArray(core.policy) || !Array.isArray(core.verifiers)) return [];
-  const verifiers = core.verifiers.flatMap((entry: unknown) =>
-    isMapping(entry) && typeof entry.id === 'string' ? [entry.id] : [],
+  const verifiers = new KnownNames(
+    core.verifiers.flatMap((entry: unknown) =>
+      isMapping(entry) && typeof entry.id === 'string' ? [entry.id] : [],
+    ),
   );
   const merges = Array.isArray(core.mergedVerifiers) && core.mergedVerifiers.length > 0;
   return core.policy.flatMap((rule: unknown, i) =>
@@ -24,14 +26,12 @@ export function checkRuleNames(raw: unknown): readonly Finding[] {
   );
 }
 
-function complaint(text: string, verifiers: readonly string[], merges: boolean): string | undefined {
+function complaint(text: string, verifiers: KnownNames, merges: boolean): string | undefined {
   const colon = text.indexOf(':');
   if (colon < 0) {
     return merges
       ? undefined
-      : `'${text}' names no verifier; expected '${verifiers[0] ?? 'VERIFIER'}:${text}'`;
+      : `'${text}' names no verifier; expected '${verifiers.first ?? 'VERIFIER'}:${text}'`;
   }
-  const verifier = text.slice(0, colon);
-  if (verifiers.includes(verifier)) return undefined;
-  return `unknown verifier '${verifier}'; known: ${verifiers.join(', ')}${didYouMean(verifier, verifiers)}`;
+  return verifiers.complaint('verifier', text.slice(0, colon));
 }

@@ -4,7 +4,7 @@ import type { DriverMap } from '../plugins/driver-map.js';
 import { DriverError, loadDriver } from '../plugins/load-driver.js';
 import type { ConfiguredDriver } from './configuration.js';
 import { type DriverSite, driverSites } from './driver-sites.js';
-import { parseSettings } from './explain-issues.js';
+import { parseSettings, topKeys } from './explain-issues.js';
 import { type Finding, printPath, type SettingPath } from './problem.js';
 
 /** The drivers of one configuration, by where they are chosen. */
@@ -65,10 +65,30 @@ async function configure(
         : { module, baseDirectory, ...(type !== undefined && { type }) },
       drivers,
     );
-    const parsed = await parseSettings(driver.config, site.config, { path, otherKeys: site.coreKeys });
+    const parsed = await parseSettings(driver.config, site.config, {
+      path,
+      otherKeys: site.coreKeys,
+      ownersOf: (key) => typesWith(key, kind, driver.type, drivers),
+    });
     return 'findings' in parsed ? parsed : { driver, config: parsed.value };
   } catch (error) {
     const message = error instanceof DriverError ? error.message : `cannot check: ${describeError(error)}`;
     return { findings: [{ path: [...path, source], message }] };
   }
+}
+
+/** The types of the other drivers of this kind that have a setting of this name. */
+async function typesWith(
+  key: string,
+  kind: DriverKind,
+  notOf: string,
+  drivers: DriverMap,
+): Promise<readonly string[]> {
+  const types: string[] = [];
+  for (const type of Object.keys(drivers[kind])) {
+    if (type === notOf) continue;
+    const driver = await loadDriver(kind, { type }, drivers).catch(() => undefined);
+    if (driver !== undefined && topKeys(driver.config).includes(key)) types.push(type);
+  }
+  return types;
 }

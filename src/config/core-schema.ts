@@ -18,7 +18,8 @@ export const defaultTypes = {
 
 const nameGrammar = /^[a-z0-9][a-z0-9-]*$/;
 const expectedName = 'expected a name of lower-case letters, digits and hyphens, such as my-registry';
-const name = () =>
+/** A name of the operator's own: an upstream's, a verifier's. */
+export const ownName = () =>
   z.string({ error: expectedName }).regex(nameGrammar, expectedName).max(64).meta({ title: 'name' });
 
 const expectedType = "expected the name of a driver's type";
@@ -43,7 +44,7 @@ const route = z.strictObject({
   prefix: repositoryPrefix().describe(
     'The repositories whose names begin so; the longest prefix that matches wins. Empty: all.',
   ),
-  upstream: name().describe('The key of an entry in `upstreams`.'),
+  upstream: ownName().describe('The key of an entry in `upstreams`.'),
   rewrite: repositoryPrefix().prefault('').describe("What stands in the prefix's place at the upstream."),
   ns: z
     .union([registryHostName().transform((one) => [one]), z.array(registryHostName())], {
@@ -106,7 +107,7 @@ export const coreSchema = z.strictObject({
     .describe('Whose `X-Forwarded-For` counts.'),
   upstreams: z
     .record(
-      name(),
+      ownName(),
       z.looseObject({
         ...typeKeys(defaultTypes.upstream),
         credentials: z
@@ -121,7 +122,7 @@ export const coreSchema = z.strictObject({
   verifiers: z
     .array(
       z.looseObject({
-        id: name().describe('Unique. Rules name people and groups as `id:name`.'),
+        id: ownName().describe('Unique. Rules name people and groups as `id:name`.'),
         ...typeKeys(),
       }),
       { error: 'expected a list of verifiers' },
@@ -131,7 +132,7 @@ export const coreSchema = z.strictObject({
       'Who may vouch for a client. Those that recognise their own credentials are asked first, then in order.',
     ),
   mergedVerifiers: z
-    .array(name(), { error: 'expected a list of verifier ids' })
+    .array(ownName(), { error: 'expected a list of verifier ids' })
     .default([])
     .describe(
       'Verifiers whose names and groups rules may write without the id. Whoever controls one of them can then be anybody.',
@@ -155,7 +156,9 @@ export const coreSchema = z.strictObject({
   state: z
     .looseObject(typeKeys(defaultTypes['state-store']))
     .prefault({})
-    .describe('Where small shared state lives: refresh tokens, throttles, one-time bindings.'),
+    .describe(
+      'Where refresh tokens are kept, and what a verifier remembers. Throttles are in the memory of each process.',
+    ),
   log: z
     .strictObject({
       level: z

@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { didYouMean } from '../plugins/suggest.js';
 import type { Finding, SettingPath } from './problem.js';
 
+/** More keys of a mapping are not looked up among other drivers. */
+const maxKeys = 32;
+
 type Issue = z.core.$ZodIssue;
 type Schema = Parameters<typeof z.toJSONSchema>[0] & z.ZodType;
 
@@ -23,12 +26,28 @@ export async function parseSettings<T>(
     readonly path: SettingPath;
     /** Keys beside the schema's that are fine here, for "did you mean". */
     readonly otherKeys?: readonly string[];
+    /** For a key that is unknown here: the types of drivers that have it. */
+    readonly ownersOf?: (key: string) => Promise<readonly string[]>;
   },
 ): Promise<{ readonly value: T } | { readonly findings: readonly Finding[] }> {
   const parsed = await schema.safeParseAsync(value, { error: wording });
   if (parsed.success) return { value: parsed.data };
-  const explain = new Explanation(schema as Schema, value, options.path, options.otherKeys ?? []);
+  const owners = new Map<string, readonly string[]>();
+  for (const key of unknownKeys(parsed.error.issues).slice(0, maxKeys))
+    owners.set(key, (await options.ownersOf?.(key)) ?? []);
+  const explain = new Explanation(schema as Schema, value, options.path, options.otherKeys ?? [], owners);
   return { findings: parsed.error.issues.flatMap((issue) => explain.findings(issue, [])) };
+}
+
+/** The keys at the top that a schema, or a branch of it, does not know. */
+function unknownKeys(issues: readonly Issue[]): readonly string[] {
+  const keys = issues
+    .filter(({ path }) => path.length === 0)
+    .flatMap((issue) => {
+      if (issue.code === 'unrecognized_keys') return issue.keys;
+      return issue.code === 'invalid_union' ? issue.errors.flatMap(unknownKeys) : [];
+    });
+  return [...new Set(keys)];
 }
 
 function wording(issue: z.core.$ZodRawIssue): string | undefined {
@@ -38,11 +57,28 @@ function wording(issue: z.core.$ZodRawIssue): string | undefined {
     const quote = issue.expected === 'string' && typeof issue.input === 'number' ? ': put it in quotes' : '';
     return `expected ${expected}, not ${nameOf(issue.input)}${quote}`;
   }
+  if (issue.code === 'too_small' || issue.code === 'too_big') return boundText(issue);
   if (issue.code === 'invalid_value') {
     const values = issue.values.map((value) => String(value));
     return values.length === 1 ? `expected ${values[0]}` : `expected one of ${values.join(', ')}`;
   }
   return undefined;
+}
+
+type BoundIssue = z.core.$ZodRawIssue & { readonly code: 'too_small' | 'too_big' };
+
+function boundText(issue: BoundIssue): string {
+  const [bound, words] =
+    issue.code === 'too_small'
+      ? [issue.minimum, issue.inclusive === false ? 'more than' : 'at least']
+      : [issue.maximum, issue.inclusive === false ? 'less than' : 'at most'];
+  const one = Number(bound) === 1;
+  const units: Readonly<Record<string, string>> = {
+    array: one ? ' entry' : ' entries',
+    string: one ? ' character' : ' characters',
+    object: one ? ' key' : ' keys',
+  };
+  return `expected ${words} ${String(bound)}${units[issue.origin] ?? ''}`;
 }
 
 function nameOf(value: unknown): string {
@@ -57,23 +93,30 @@ class Explanation {
   readonly #value: unknown;
   readonly #base: SettingPath;
   readonly #otherKeys: readonly string[];
+  readonly #owners: ReadonlyMap<string, readonly string[]>;
   #json: JsonNode | undefined;
 
-  constructor(schema: Schema, value: unknown, base: SettingPath, otherKeys: readonly string[]) {
+  constructor(
+    schema: Schema,
+    value: unknown,
+    base: SettingPath,
+    otherKeys: readonly string[],
+    owners: ReadonlyMap<string, readonly string[]>,
+  ) {
     this.#schema = schema;
     this.#value = value;
     this.#base = base;
     this.#otherKeys = otherKeys;
+    this.#owners = owners;
   }
 
   findings(issue: Issue, within: SettingPath): readonly Finding[] {
     const path: SettingPath = [...within, ...issue.path.map((part) => asKey(part))];
     if (issue.code === 'unrecognized_keys' && isOwnWording(issue)) {
-      const known = [...this.#knownKeys(path), ...(path.length === 0 ? this.#otherKeys : [])];
       return issue.keys.map((key) => ({
         path: [...this.#base, ...path, key],
         at: 'key',
-        message: unknownKey(key, known),
+        message: this.#unknownKey(key, path),
       }));
     }
     if (issue.code === 'invalid_union') {
@@ -113,13 +156,42 @@ class Explanation {
     return first.unknown === 0 && second?.unknown !== 0 ? first.branch : undefined;
   }
 
-  #knownKeys(path: SettingPath): readonly string[] {
-    try {
-      this.#json ??= z.toJSONSchema(this.#schema, { io: 'input', unrepresentable: 'any' }) as JsonNode;
-    } catch {
-      return []; // a schema of a module's own zod that this one cannot print: no suggestion, then
-    }
-    return keysAt([this.#json], path);
+  #unknownKey(key: string, path: SettingPath): string {
+    this.#json ??= printed(this.#schema);
+    const shapes = shapesAt([this.#json], path).map((node) => Object.keys(node.properties ?? {}));
+    const here = [...new Set(shapes.flat())];
+    if (here.includes(key)) return notBeside(key, shapes, valueAt(this.#value, path));
+    const known = [...here, ...(path.length === 0 ? this.#otherKeys : [])];
+    const owners = path.length === 0 ? (this.#owners.get(key) ?? []) : [];
+    if (owners.length > 0) return `unknown key here; it belongs to \`type: ${owners.join('` or `type: ')}\``;
+    const suggestion = didYouMean(key, known);
+    if (suggestion !== '' || known.length === 0) return `unknown key${suggestion}`;
+    return `unknown key; known: ${known.join(', ')}`;
+  }
+}
+
+/** A key that another of several shapes has. */
+function notBeside(key: string, shapes: readonly (readonly string[])[], value: unknown): string {
+  const beside = Object.keys(typeof value === 'object' && value !== null ? value : {});
+  const apart = beside.filter(
+    (other) =>
+      shapes.some((shape) => shape.includes(other)) &&
+      !shapes.some((shape) => shape.includes(key) && shape.includes(other)),
+  );
+  if (apart.length === 0) return 'does not belong to what stands beside it';
+  return `cannot stand beside ${apart.map((other) => `'${other}'`).join(' and ')}`;
+}
+
+/** The keys that settings of this schema may have at their top. */
+export function topKeys(schema: z.ZodType): readonly string[] {
+  return shapesAt([printed(schema as Schema)], []).flatMap((node) => Object.keys(node.properties ?? {}));
+}
+
+function printed(schema: Schema): JsonNode {
+  try {
+    return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonNode;
+  } catch {
+    return {}; // a schema of a module's own zod that this one cannot print: no suggestion, then
   }
 }
 
@@ -132,7 +204,7 @@ interface JsonNode {
   readonly allOf?: readonly JsonNode[];
 }
 
-function keysAt(start: readonly JsonNode[], path: SettingPath): readonly string[] {
+function shapesAt(start: readonly JsonNode[], path: SettingPath): readonly JsonNode[] {
   let nodes = start.flatMap(alternatives);
   for (const part of path) {
     nodes = nodes.flatMap((node) => {
@@ -141,18 +213,12 @@ function keysAt(start: readonly JsonNode[], path: SettingPath): readonly string[
       return next === undefined ? [] : alternatives(next);
     });
   }
-  return [...new Set(nodes.flatMap((node) => Object.keys(node.properties ?? {})))];
+  return nodes;
 }
 
 function alternatives(node: JsonNode): readonly JsonNode[] {
   const inner = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])];
   return [node, ...inner.flatMap(alternatives)];
-}
-
-function unknownKey(key: string, known: readonly string[]): string {
-  const suggestion = didYouMean(key, known);
-  if (suggestion !== '' || known.length === 0) return `unknown key${suggestion}`;
-  return `unknown key; known: ${known.join(', ')}`;
 }
 
 /** False where the schema brought a message of its own, which then counts. */

@@ -28,11 +28,21 @@ const rule = z.strictObject({
   names: z.array(z.string()).optional(),
   groups: z.array(z.string()).optional(),
   repositories: z.union([z.array(z.string()), z.string()]),
+  services: z.array(z.string()).optional(),
 });
 const drivers: DriverMap = {
   verifier: {
     anonymous: fake('verifier', 'anonymous', none),
     htpasswd: fake('verifier', 'htpasswd', z.strictObject({ file: readableFile() })),
+    lists: fake(
+      'verifier',
+      'lists',
+      z.strictObject({
+        some: z.array(z.string()).min(1),
+        text: z.string().min(2).optional(),
+        count: z.number().max(7).optional(),
+      }),
+    ),
     ldap: fake(
       'verifier',
       'ldap',
@@ -239,7 +249,7 @@ const single: readonly (readonly [
     'missing type',
     'type: htpasswd, ',
     '',
-    'verifiers[0].type: is missing; expected one of anonymous, htpasswd, ldap',
+    'verifiers[0].type: is missing; expected one of anonymous, htpasswd, lists, ldap',
     '{ id: local',
   ],
   [
@@ -261,7 +271,7 @@ const single: readonly (readonly [
     'unknown driver type',
     'type: ldap',
     'type: ldpa',
-    "verifiers[1].type: unknown type 'ldpa'; known: anonymous, htpasswd, ldap, did you mean 'ldap'?",
+    "verifiers[1].type: unknown type 'ldpa'; known: anonymous, htpasswd, lists, ldap, did you mean 'ldap'?",
     'ldpa',
   ],
   [
@@ -381,7 +391,7 @@ const single: readonly (readonly [
     'an unknown merged verifier',
     'policy:',
     'mergedVerifiers: [corb]\npolicy:',
-    "mergedVerifiers[0]: unknown verifier 'corb', did you mean 'corp'?",
+    "mergedVerifiers[0]: unknown verifier 'corb'; known: local, corp, did you mean 'corp'?",
     'corb',
   ],
   [
@@ -455,6 +465,97 @@ const single: readonly (readonly [
     '{ a: 1 }',
   ],
   [
+    'the shape of another type, without a type',
+    'hub: { type: registry, url: https://registry-1.docker.io }',
+    'hub: { url: https://x, credentials: { password: { env: GCR } } }',
+    'upstreams.hub.credentials.password: unknown key here; it belongs to `type: static`',
+    'password: { env: GCR } }',
+  ],
+  [
+    'a key of another type',
+    'corp, type: ldap, url: "ldaps://x", bind: { password: { file: users } }',
+    'corp, type: htpasswd, file: users, login: 1',
+    'verifiers[1].login: unknown key here; it belongs to `type: ldap`',
+    'login: 1',
+  ],
+  [
+    'keys of two shapes',
+    '"ldaps://x", bind',
+    '"ldaps://x", login: { user: a, secret: { env: GCR }, token: { env: GCR } }, bind',
+    "verifiers[1].login.token: cannot stand beside 'user' and 'secret'",
+    'token: { env',
+  ],
+  [
+    'a list of nothing',
+    'type: htpasswd, file: users',
+    'type: lists, some: []',
+    'verifiers[0].some: expected at least 1 entry',
+    '[]',
+  ],
+  [
+    'an empty text',
+    'type: htpasswd, file: users',
+    'type: lists, some: [x], text: ""',
+    'verifiers[0].text: expected at least 2 characters',
+    '""',
+  ],
+  [
+    'a number too high',
+    'type: htpasswd, file: users',
+    'type: lists, some: [x], count: 8',
+    'verifiers[0].count: expected at most 7',
+    '8',
+  ],
+  [
+    'a bad verifier id',
+    'id: local',
+    'id: lo cal',
+    /^verifiers\[0\]\.id: expected a name of lower-case letters/,
+    'lo cal',
+  ],
+  [
+    'TLS at an external URL without',
+    'externalUrl: https://docker.example.com\n',
+    'externalUrl: http://docker.example.com\ntls: 1\n',
+    'externalUrl: expected https://, because `tls` serves HTTPS',
+    'http://',
+  ],
+  [
+    'the admin port on the same address',
+    'policy:',
+    'admin: { listen: "0.0.0.0:5000" }\npolicy:',
+    'admin.listen: expected another port than that of `listen`, which is 0.0.0.0:5000',
+    '"0.0.0.0:5000"',
+  ],
+  [
+    'the admin port on one of the addresses',
+    'policy:',
+    'admin: { listen: "127.0.0.1:5000" }\npolicy:',
+    'admin.listen: expected another port than that of `listen`, which is 0.0.0.0:5000',
+    '"127.0.0.1:5000"',
+  ],
+  [
+    'a rule for a host that is not served',
+    'repositories: ["**"]',
+    'repositories: ["**"], services: [docker.example.com, "hub.example.com:8443", docker.exampel.com]',
+    /^policy\[0\]\.services\[2\]: no host that is served or in token\.services; known: .*did you mean 'docker.example.com'\?$/,
+    'docker.exampel',
+  ],
+  [
+    'a repository with the host',
+    'repositories: ["**"]',
+    'repositories: [docker.example.com/hello]',
+    "policy[0].repositories[0]: expected the repository without the host: 'hello'",
+    'docker.example.com/hello',
+  ],
+  [
+    'a port that is none',
+    'Hub.Example.com:8443',
+    'hub.example.com:99999',
+    /^routes\[1\]\.host: expected a host such as/,
+    'hub.example',
+  ],
+  [
     'a bad level',
     'policy:',
     'log: { level: all }\npolicy:',
@@ -487,12 +588,17 @@ const matches = (text: string, expected: string | RegExp) =>
   typeof expected === 'string' ? text === expected : expected.test(text);
 
 /** A renamed thing is also missing where something else refers to it. */
-const consequences: Readonly<Record<string, number>> = { 'the same id': 1, 'a bad upstream name': 1 };
+const consequences: Readonly<Record<string, number>> = {
+  'the same id': 1,
+  'TLS at an external URL without': 1,
+};
 
 describe('the file itself', () => {
   const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
-    ['empty', '', /^f:1:1: expected a mapping, not nothing/],
-    ['a list', '- 1', /^f:1:1: expected a mapping, not a list/],
+    ['empty', '', /^f:1:1: the file is empty$/],
+    ['comments only', '# nothing yet\n', /^f:1:1: the file is empty$/],
+    ['a lone null', '~\n', /^f:1:1: expected a mapping, not nothing$/],
+    ['a list', '- 1', /^f:1:1: expected a mapping, not a list$/],
     ['syntax', 'listen: [1\nsecret: hunter2', /^f:\d+:\d+: /],
     ['a stray text', 'listen: "a" hunter2\n', /^f:1:\d+: /],
     ['a key twice', `${good}listen: :1\n`, /^f:15:1: .*unique/],
@@ -502,7 +608,7 @@ describe('the file itself', () => {
     ['a tag for a secret', 'a: !hunter2 x\n', /^f:1:4: Unresolved tag$/],
     ['no token', 'a: |9x hunter2\n  x\n', /^f:1:6: Block scalar header/],
     ['more problems than anybody reads', `verifiers: [${'1, '.repeat(500)}]`, /^f:1:1: /],
-    ['two documents', `${good}---\n${good}`, /^f:15:1: .*multiple documents/],
+    ['two documents', `${good}---\n${good}`, /^f:15:1: expected one document only$/],
     ['an unknown tag', 'listen: !!js/function x', /^f:1:9: Unresolved tag$/],
     ['__proto__', `${good}__proto__: { listen: x }\n`, /^f:15:1: not a usable key/],
     ['a list as key', `${good}? [a]\n: 1\n`, /^f:15:3: not a usable key/],
@@ -515,6 +621,7 @@ describe('the file itself', () => {
     it(name, async () => {
       const found = await problems(text);
       assert.match(found[0] ?? '', expected);
+      if (expected.source.endsWith('$')) assert.equal(found.length, 1, found.join('\n'));
       assert(found.length <= 100 && !found.join().includes('hunter2'), found.join('\n'));
     });
   }
@@ -581,11 +688,39 @@ it('takes bare names in rules where verifiers are merged', async () => {
   assert.deepEqual((await configurationOf(text)).mergedVerifiers, ['local']);
 });
 
-it('refuses a TLS pair that cannot be used', async () => {
-  const found = await problems(`${good}tls: { certificate: users, key: users }\n`);
-  assert.match(found.join(), /^f:15:6: tls: the certificate and key cannot be used together/);
-  const absent = await problems(`${good}tls: { certificate: users, key: nope }\n`);
-  assert.deepEqual(absent, ['f:15:33: tls.key: nope does not exist']);
+describe('listening twice', () => {
+  for (const [name, listen, admin, count] of [
+    ['another port', ':5000', ':5001', 0],
+    ['free ports', ':0', ':0', 0],
+    ['two addresses', '127.0.0.1:5000', '127.0.0.2:5000', 0],
+    ['both families', '[::1]:5000', '0.0.0.0:5000', 0],
+    ['every address', '[::1]:5000', ':5000', 1],
+    ['every address first', ':5000', '127.0.0.1:5000', 1],
+  ] as const) {
+    it(name, async () => {
+      const text = `${good.replace('0.0.0.0:5000', `"${listen}"`)}admin: { listen: "${admin}" }\n`;
+      const result = await load(text);
+      assert.equal('problems' in result ? result.problems.length : 0, count);
+    });
+  }
+});
+
+describe('rules for places that there are', () => {
+  for (const [name, text] of [
+    [
+      'a registry of token.services',
+      `${good.replace('["**"]', '["**"], services: [r.io]')}token: { services: [R.io] }\n`,
+    ],
+    ['a pattern that only resembles a host', good.replace('["**"]', '[docker.example.com-x/y]')],
+    [
+      'a route whose prefix is a host',
+      good
+        .replace('prefix: ""', 'prefix: docker.example.com/')
+        .replace('["**"]', '[docker.example.com/hello]'),
+    ],
+  ] as const) {
+    it(name, async () => void (await configurationOf(text)));
+  }
 });
 
 it('refuses a file that this user may not read', { skip: process.getuid?.() === 0 }, async () => {

@@ -1,13 +1,17 @@
 import { dirname, resolve } from 'node:path';
 import { builtInDrivers } from '../plugins/built-in.js';
 import type { DriverMap } from '../plugins/driver-map.js';
-import { checkFiles, checkTlsPair } from './check-files.js';
+import { checkFiles } from './check-files.js';
+import { checkListening } from './check-listening.js';
 import { checkReferences } from './check-references.js';
 import { checkRuleNames } from './check-rule-names.js';
+import { checkRulePlaces } from './check-rule-places.js';
+import { checkTlsPair } from './check-tls-pair.js';
 import type { Configuration, RefreshTokenSetting, RouteSetting } from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
 import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
 import { parseSettings } from './explain-issues.js';
+import { isMapping } from './mapping.js';
 import { type Finding, formatProblem, type Problem } from './problem.js';
 import { readYamlFile } from './yaml-file.js';
 
@@ -31,12 +35,17 @@ export async function loadConfiguration(
   if ('problems' in yaml) return { problems: inOrder(yaml.problems) };
   const baseDirectory = dirname(resolve(file));
   const core = await parseSettings(coreSchema, yaml.value, { path: [] });
+  if (!isMapping(yaml.value) && 'findings' in core) {
+    return { problems: core.findings.map((finding) => yaml.problem(finding)) };
+  }
   const configured = await configureDrivers(yaml.value, baseDirectory, drivers);
   const findings: Finding[] = [
     ...('findings' in core ? core.findings : []),
     ...configured.findings,
+    ...checkListening(yaml.value),
     ...checkReferences(yaml.value),
     ...checkRuleNames(yaml.value),
+    ...checkRulePlaces(yaml.value),
   ];
   for (const { path, config } of configured.configs) {
     findings.push(...(await checkFiles(config, path, baseDirectory, environment)));

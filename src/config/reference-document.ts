@@ -31,7 +31,8 @@ ${exampleConfiguration}\`\`\`
 - A **secret** is \`{ file: /run/secrets/name }\` or \`{ env: NAME }\`, never the text itself.
 - A setting that is **required** is so where the mapping around it is there at all; settings marked
   **either** belong to alternatives, of which one is required.
-- \`docker-registry-proxy schema\` prints a JSON Schema for editors, \`docker-registry-proxy check FILE\` checks a file.
+- \`docker-registry-proxy schema\` prints a JSON Schema for editors, \`docker-registry-proxy check --config FILE\`
+  checks a file.
 - Every setting here takes effect on the next start.
 `;
 

@@ -74,12 +74,13 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
     file,
     ...place(error.pos[0]),
     path: '',
-    message: withoutSource(error.message),
+    message: error.code === 'MULTIPLE_DOCS' ? 'expected one document only' : withoutSource(error.message),
   }));
   problems.push(
     ...refusedNodes(document).map(({ offset, message }) => ({ file, ...place(offset), path: '', message })),
   );
   if (problems.length > 0) return { problems };
+  if (isEmpty(document)) return { problems: [{ file, ...place(0), path: '', message: 'the file is empty' }] };
   return {
     value: document.toJS({ maxAliasCount }) as unknown,
     problem: (finding) => ({
@@ -89,6 +90,11 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
       message: finding.message,
     }),
   };
+}
+
+/** Also where there are comments only. */
+function isEmpty({ contents }: Document.Parsed): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null && !contents.source);
 }
 
 /** The parser's messages may end with the text they complain about. */

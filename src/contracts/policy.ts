@@ -33,6 +33,6 @@ export interface Policy extends Closable {
     o: CallOptions,
   ): Promise<readonly Decision[]>;
 
-  /** The principal without groups and attributes that no rule speaks of: what is worth carrying in a token. */
+  /** The principal without groups and attributes that no rule speaks of: what is worth carrying in a token. It never has a `credentialVersion`. */
   relevant(who: Principal): Principal;
 }

@@ -14,6 +14,11 @@ export interface Principal {
   readonly attributes: Readonly<Record<string, AttributeValue>>;
   /** Milliseconds since the epoch: caps every token and cache made from this. */
   readonly expiresAt?: number;
+  /**
+   * Opaque, at most 64 characters; another one once the password was changed: refresh tokens of before then end. Only
+   * where the verifier can tell. Never in a token, a log or a rule.
+   */
+  readonly credentialVersion?: string;
 }
 
 /** `corp:alice`: how rules, logs and tokens name a principal. */

@@ -7,7 +7,11 @@ export interface IssuedToken {
   readonly token: Secret;
   /** Milliseconds since the epoch. */
   readonly issuedAt: number;
-  /** Seconds; never under 60, which is what clients assume where it is missing (token.md). */
+  /**
+   * Seconds; never under 60, which is what clients assume where it is missing (token.md). Where the principal's
+   * `expiresAt` comes sooner that wins: the token ends with it, though a client may take it for good until the 60 s
+   * are over and then sees one 401.
+   */
   readonly expiresIn: number;
 }
 
@@ -24,7 +28,8 @@ export interface Access {
 export interface TokenIssuer extends Closable {
   /**
    * @param granted what the policy granted, no more
-   * @throws RegistryError UNAUTHORIZED where the principal has expired
+   * @throws RegistryError UNAUTHORIZED where the principal has expired; DENIED where the token would be too long for
+   *   `open`
    */
   issue(
     who: Principal,

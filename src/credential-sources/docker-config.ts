@@ -31,12 +31,15 @@ export const driver = defineDriver({
   kind: 'credential-source',
   type: 'docker-config',
   config,
-  async open(settings: z.output<typeof config>, { baseDirectory, clock, log }: DriverDependencies) {
+  async open(settings: z.output<typeof config>, { id, baseDirectory, clock, log }: DriverDependencies) {
     const file = new ChangingFile(resolve(baseDirectory, settings.file.text), {
       parse: parseDockerConfig,
       maxSize: maxFile,
       onFailure: (error) =>
-        log.error({ error: describeError(error) }, 'the docker configuration cannot be read again'),
+        log.error(
+          { upstream: id, error: describeError(error) },
+          'the docker configuration cannot be read again',
+        ),
     });
     await file.read().catch((error: unknown) => {
       throw new Error(describeError(error), { cause: error });

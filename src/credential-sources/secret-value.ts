@@ -18,7 +18,12 @@ export type SecretReader = () => Promise<Secret>;
  */
 export async function openSecret(
   source: SecretSource,
-  given: { readonly baseDirectory: string; readonly log: Log },
+  given: {
+    /** Of the upstream. */
+    readonly id: string;
+    readonly baseDirectory: string;
+    readonly log: Log;
+  },
 ): Promise<SecretReader> {
   if ('env' in source) {
     const value = process.env[source.env];
@@ -30,7 +35,10 @@ export async function openSecret(
     parse: parseSecret,
     maxSize,
     onFailure: (error) =>
-      given.log.error({ error: describeError(error) }, 'a secret cannot be read again; the last one stays'),
+      given.log.error(
+        { upstream: given.id, error: describeError(error) },
+        'a secret cannot be read again; the last one stays',
+      ),
   });
   await file.read().catch((error: unknown) => {
     throw new Error(describeError(error), { cause: error });

@@ -8,6 +8,7 @@ import { RegistryError } from '../errors.js';
 import { parseRegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
 import { FakeClock } from '../testing/fake-clock.js';
+import { FakeLog } from '../testing/fake-log.js';
 import { driver as anonymous } from './anonymous.js';
 import { driver as dockerConfig } from './docker-config.js';
 import { driver as fixed } from './static.js';
@@ -52,6 +53,24 @@ function shown(credential: Credential | undefined): string | undefined {
 async function ask(source: CredentialSource, text: string, rejected?: Credential) {
   return shown(await source.credentialFor(repository(text), { signal, ...(rejected && { rejected }) }));
 }
+
+test('a file that cannot be read again is logged with the upstream it is for, without what it holds', async (t) => {
+  const base = directory(t);
+  const file = join(base, 'file');
+  const log = new FakeLog();
+  const given = { ...dependencies(base), id: 'hub', log };
+  writeFileSync(file, '{}');
+  const sources = [
+    await fixed.open(fixed.config.parse({ username: 'robot', password: { file } }), given),
+    await dockerConfig.open(dockerConfig.config.parse({ file }), given),
+  ];
+  rmSync(file);
+  for (const source of sources) await ask(source, 'gcr.io/a');
+  assert.deepEqual(
+    log.at('error').map(({ fields }) => fields.upstream),
+    ['hub', 'hub'],
+  );
+});
 
 describe('anonymous', () => {
   test('has nothing, and takes no settings', async () => {

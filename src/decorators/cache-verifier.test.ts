@@ -37,6 +37,14 @@ describe('CacheVerifier', () => {
     await assert.rejects(verifier.verify(right, o), { code: 'UNAUTHORIZED' });
   });
 
+  it('does not stretch its time where the clock is set back', async () => {
+    const { clock, inner, verifier } = setUp();
+    await verifier.verify(right, o);
+    inner.users.set('alice', { password: 'changed' });
+    clock.advance(-1);
+    await assert.rejects(verifier.verify(right, o), { code: 'UNAUTHORIZED' });
+  });
+
   it('never remembers a failure', async () => {
     const { inner, verifier } = setUp();
     for (let i = 1; i <= 3; i++) {

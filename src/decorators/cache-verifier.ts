@@ -8,6 +8,8 @@ const timeLimit = 60_000;
 
 interface Remembered {
   readonly principal: Principal;
+  /** Milliseconds since the epoch, as `until`. One that lies in the future is from before the clock was set back. */
+  readonly since: number;
   readonly until: number;
 }
 
@@ -36,7 +38,8 @@ export class CacheVerifier implements Verifier {
     const key = this.#keyOf(credentials);
     o.signal.throwIfAborted();
     const known = this.#known.get(key);
-    if (known !== undefined && known.until > this.#clock.now()) return known.principal;
+    const now = this.#clock.now();
+    if (known !== undefined && known.since <= now && now < known.until) return known.principal;
     return this.#flights.run(key, o, (signal) => this.#verify(key, credentials, { signal }));
   }
 
@@ -53,8 +56,9 @@ export class CacheVerifier implements Verifier {
   async #verify(key: string, credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     const principal = await this.#inner.verify(credentials, o);
     if (principal !== undefined) {
-      const until = Math.min(this.#clock.now() + this.#ttl, principal.expiresAt ?? Number.POSITIVE_INFINITY);
-      this.#known.set(key, { principal, until });
+      const since = this.#clock.now();
+      const until = Math.min(since + this.#ttl, principal.expiresAt ?? Number.POSITIVE_INFINITY);
+      this.#known.set(key, { principal, since, until });
     }
     return principal;
   }

@@ -38,6 +38,25 @@ describe('a single flight', () => {
     assert.equal(await stays, 'landed');
   });
 
+  test('ends when the last waiter leaves, and who comes then begins anew', async () => {
+    const flights = new SingleFlight<string>(10_000);
+    const told: AbortSignal[] = [];
+    const start = (signal: AbortSignal) => {
+      told.push(signal);
+      return told.length === 1 ? never() : Promise.resolve('landed');
+    };
+    const leaving = [new AbortController(), new AbortController()];
+    const left = leaving.map(({ signal }) => flights.run('a', { signal }, start));
+    leaving[0]?.abort(new Error('left'));
+    await assert.rejects(left[0] ?? never(), /left/);
+    assert.equal(told[0]?.aborted, false);
+    leaving[1]?.abort(new Error('left'));
+    await assert.rejects(left[1] ?? never(), /left/);
+    assert.equal(told[0]?.aborted, true);
+    assert.equal(await flights.run('a', nobody, start), 'landed');
+    assert.equal(told.length, 2);
+  });
+
   test('shares a failure, and forgets it', async () => {
     const flights = new SingleFlight<string>(10_000);
     const fail = () => Promise.reject(new Error('crashed'));

@@ -1,11 +1,18 @@
 import type { CallOptions } from '../contracts/index.js';
 
+interface Flight<V> {
+  readonly result: Promise<V>;
+  readonly abandoned: AbortController;
+  waiters: number;
+}
+
 /**
  * Calls with the same key share the one that is under way. Each waiter can leave by its own signal; the shared work
- * goes on for the others, under a time limit of its own. Nothing is remembered once it has ended.
+ * goes on for the others, under a time limit of its own, and ends with the last of them. Nothing is remembered once it
+ * has ended.
  */
 export class SingleFlight<V> {
-  readonly #underWay = new Map<string, Promise<V>>();
+  readonly #underWay = new Map<string, Flight<V>>();
   readonly #timeLimit: number;
   readonly #closing = new AbortController();
 
@@ -15,18 +22,23 @@ export class SingleFlight<V> {
   }
 
   /**
-   * @param start is told by its signal that the time is over or that this was closed; never that a waiter left
+   * @param start is told by its signal that the time is over, that this was closed, or that nobody waits any more
    * @throws what `start` throws; the waiter's own reason when its signal is aborted
    */
   async run(key: string, o: CallOptions, start: (signal: AbortSignal) => Promise<V>): Promise<V> {
     o.signal.throwIfAborted();
-    let shared = this.#underWay.get(key);
-    if (shared === undefined) {
-      shared = this.#start(start).finally(() => this.#underWay.delete(key));
-      shared.catch(() => {}); // every waiter may have left
-      this.#underWay.set(key, shared);
+    const flight = this.#underWay.get(key) ?? this.#begin(key, start);
+    flight.waiters++;
+    try {
+      return await untilAborted(flight.result, o.signal);
+    } finally {
+      flight.waiters--;
+      if (flight.waiters === 0) {
+        // At once, so that who comes now begins anew and does not join what ends.
+        this.#forget(key, flight);
+        flight.abandoned.abort(new Error('nobody waits for it any more'));
+      }
     }
-    return untilAborted(shared, o.signal);
   }
 
   /** Ends the work in progress; what starts later fails at once. */
@@ -34,14 +46,29 @@ export class SingleFlight<V> {
     this.#closing.abort(new Error('closed'));
   }
 
-  async #start(start: (signal: AbortSignal) => Promise<V>): Promise<V> {
+  #begin(key: string, start: (signal: AbortSignal) => Promise<V>): Flight<V> {
+    const abandoned = new AbortController();
+    const result = this.#start(start, abandoned.signal).finally(() => this.#forget(key, flight));
+    const flight: Flight<V> = { result, abandoned, waiters: 0 };
+    result.catch(() => {}); // every waiter may have left
+    this.#underWay.set(key, flight);
+    return flight;
+  }
+
+  #forget(key: string, flight: Flight<V>): void {
+    if (this.#underWay.get(key) === flight) this.#underWay.delete(key);
+  }
+
+  async #start(start: (signal: AbortSignal) => Promise<V>, abandoned: AbortSignal): Promise<V> {
     const limit = new AbortController();
     const onClose = () => limit.abort(this.#closing.signal.reason);
+    const onAbandoned = () => limit.abort(abandoned.reason);
     const timer = setTimeout(
       () => limit.abort(new Error(`took longer than ${this.#timeLimit} ms`)),
       this.#timeLimit,
     );
     this.#closing.signal.addEventListener('abort', onClose, { once: true });
+    abandoned.addEventListener('abort', onAbandoned, { once: true });
     if (this.#closing.signal.aborted) onClose();
     try {
       limit.signal.throwIfAborted();
@@ -49,6 +76,7 @@ export class SingleFlight<V> {
     } finally {
       clearTimeout(timer);
       this.#closing.signal.removeEventListener('abort', onClose);
+      abandoned.removeEventListener('abort', onAbandoned);
     }
   }
 }

@@ -1,40 +1,60 @@
+import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
-import { plainAddress } from '../settings/address-range.js';
+import { clientNetwork } from './client-network.js';
 import { Turns } from './turns.js';
 
 export interface ThrottleLimits {
-  /** Failures allowed in one window. */
+  /** Different wrong passwords allowed in one window. */
   readonly failures: number;
   /** Milliseconds. */
   readonly window: number;
 }
 
+/** Verifications of one address at the same time: what others wait for behind it. */
+const atOnce = 8;
+/** Those of one address that wait for their turn; behind one address there may be a whole office. */
+const waiting = 100;
+
+interface Failures {
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  /** Short keyed hashes of the passwords, at most as many as the limit. */
+  readonly passwords: number[];
+}
+
 /**
- * Slows down guessing. Counted by (user name, address), so that nobody can lock out the real user from elsewhere; and
- * with ten times the allowance by address, so that trying many names is slow too.
+ * Slows down guessing of passwords. Counted by (user name, address), so that nobody can lock out the real user from
+ * elsewhere, nor other users behind the same address. No address has more than its share of verifications under way.
+ * What a client sends is kept only as a short hash under a key of this process. For an IPv6 address its /64 counts.
  */
 export class ThrottleVerifier implements Verifier {
   readonly #inner: Verifier;
   readonly #clock: Clock;
   readonly #limits: ThrottleLimits;
-  readonly #counts = new LRUCache<string, { failures: number; since: number }>({ max: 50_000 });
+  readonly #key = randomBytes(32);
+  readonly #failures: LRUCache<string, Failures>;
   readonly #queues = new Map<string, { readonly turns: Turns; users: number }>();
 
   constructor(inner: Verifier, clock: Clock, limits: ThrottleLimits = { failures: 10, window: 60_000 }) {
     this.#inner = inner;
     this.#clock = clock;
     this.#limits = limits;
+    this.#failures = new LRUCache({ max: 50_000, ttl: limits.window });
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
-    if (credentials.shown.kind === 'none') return this.#inner.verify(credentials, o);
-    const address = plainAddress(credentials.connection.address);
-    const { shown } = credentials;
-    const user = `${address} ${shown.kind === 'password' ? `password ${shown.username}` : shown.kind}`;
-    const attempt = () => this.#attempt(credentials, o, { user, address });
-    return shown.kind === 'password' ? this.#inTurn(user, o, attempt) : attempt();
+    const { shown, connection } = credentials;
+    if (shown.kind === 'none') return this.#inner.verify(credentials, o);
+    const network = clientNetwork(connection.address);
+    return this.#inTurn(this.#hash(network).toString('base64url'), o, () => {
+      // A token cannot be guessed: only the number at once is bounded.
+      if (shown.kind !== 'password') return this.#inner.verify(credentials, o);
+      const user = this.#hash(network, shown.username).toString('base64url');
+      const password = this.#hash(network, shown.username, shown.password.reveal()).readUIntBE(0, 6);
+      return this.#attempt(user, password, () => this.#inner.verify(credentials, o));
+    });
   }
 
   async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {
@@ -45,56 +65,68 @@ export class ThrottleVerifier implements Verifier {
     return this.#inner.close();
   }
 
-  /** As many at once as may fail: were there no bound, any number of guesses would pass before the first has failed. */
-  async #inTurn<V>(user: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
-    const queue = this.#queues.get(user) ?? { turns: new Turns(this.#limits.failures), users: 0 };
-    this.#queues.set(user, queue);
+  /** Were there no bound, any number of guesses would pass before the first has failed. */
+  async #inTurn<V>(address: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
+    const queue = this.#queues.get(address) ?? { turns: new Turns(atOnce), users: 0 };
+    if (queue.users >= atOnce + waiting) {
+      throw new RegistryError('TOOMANYREQUESTS', {
+        message: 'too many logins at the same time from this address',
+        retryAfter: 1,
+      });
+    }
+    this.#queues.set(address, queue);
     queue.users++;
     try {
       return await queue.turns.run(o, attempt);
     } finally {
       queue.users--;
-      if (queue.users === 0) this.#queues.delete(user);
+      if (queue.users === 0) this.#queues.delete(address);
     }
   }
 
   async #attempt(
-    credentials: ClientCredentials,
-    o: CallOptions,
-    { user, address }: { readonly user: string; readonly address: string },
+    user: string,
+    password: number,
+    verify: () => Promise<Principal | undefined>,
   ): Promise<Principal | undefined> {
-    this.#refuseBeyond(user, this.#limits.failures);
-    this.#refuseBeyond(address, this.#limits.failures * 10);
+    this.#refuseBeyondLimit(user);
     try {
-      const principal = await this.#inner.verify(credentials, o);
-      if (principal === undefined) this.#countFailure(user, address);
-      else this.#counts.delete(user);
+      const principal = await verify();
+      if (principal === undefined) this.#countFailure(user, password);
+      else this.#failures.delete(user);
       return principal;
     } catch (error) {
-      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, address);
+      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, password);
       throw error;
     }
   }
 
-  #refuseBeyond(key: string, limit: number): void {
-    const count = this.#counts.get(key);
-    const left = count === undefined ? 0 : count.since + this.#limits.window - this.#clock.now();
-    if (count === undefined || left <= 0 || count.failures < limit) return;
+  #refuseBeyondLimit(user: string): void {
+    const known = this.#present(user);
+    if (known === undefined || known.passwords.length < this.#limits.failures) return;
     throw new RegistryError('TOOMANYREQUESTS', {
-      message: 'too many failed logins from this address',
-      retryAfter: Math.ceil(left / 1000),
+      message: 'too many failed logins for this user from this address',
+      retryAfter: Math.ceil((known.since + this.#limits.window - this.#clock.now()) / 1000),
     });
   }
 
-  #countFailure(...keys: readonly string[]): void {
-    const now = this.#clock.now();
-    for (const key of keys) {
-      const count = this.#counts.get(key);
-      if (count === undefined || count.since + this.#limits.window <= now) {
-        this.#counts.set(key, { failures: 1, since: now });
-      } else {
-        count.failures++;
-      }
+  /** The same wrong password again is no guess: containerd shows each by POST and then by GET. */
+  #countFailure(user: string, password: number): void {
+    const known = this.#present(user);
+    if (known === undefined) this.#failures.set(user, { since: this.#clock.now(), passwords: [password] });
+    else if (known.passwords.length < this.#limits.failures && !known.passwords.includes(password)) {
+      known.passwords.push(password);
     }
+  }
+
+  /** Those of this window. One that begins in the future is from before the clock was set back: it has ended. */
+  #present(user: string): Failures | undefined {
+    const known = this.#failures.get(user);
+    const age = known === undefined ? -1 : this.#clock.now() - known.since;
+    return age >= 0 && age < this.#limits.window ? known : undefined;
+  }
+
+  #hash(...parts: readonly string[]): Buffer {
+    return createHmac('sha256', this.#key).update(JSON.stringify(parts)).digest().subarray(0, 16);
   }
 }

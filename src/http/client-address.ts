@@ -11,10 +11,16 @@ export function clientAddress(request: IncomingMessage, trusted: AddressRanges):
   if (!trusted.includes(address)) return address;
   const hops = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
   for (const hop of hops.reverse()) {
-    const candidate = plainAddress(hop.trim());
+    const candidate = plainAddress(withoutPort(hop.trim()));
     if (isIP(candidate) === 0) return address;
     address = candidate;
     if (!trusted.includes(address)) return address;
   }
   return address;
+}
+
+/** Some proxies write `1.2.3.4:5678` and `[::1]:5678` (RFC 7239 section 6 has both forms). */
+function withoutPort(hop: string): string {
+  const match = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::\d{1,5})?$/.exec(hop);
+  return match?.[1] ?? match?.[2] ?? hop;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { RegistryError } from '../errors.js';
+import { maxPageQuery } from '../protocol/page-query.js';
 import { parseMethod, parseTarget } from './parse-registry-request.js';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -100,6 +101,14 @@ describe('parseTarget', () => {
     });
   }
 
+  test('the longest next page we hand on is taken again, beside the longest ns', () => {
+    const page = `last=${'a'.repeat(maxPageQuery - 'last='.length)}`;
+    const label = 'a'.repeat(63);
+    const ns = `${[label, label, label, label].join('.')}:5000`;
+    const target = parseTarget(`/v2/a/tags/list?${page}&ns=${encodeURIComponent(ns)}`);
+    assert.deepEqual(target, { operation: { kind: 'tags', repository: 'a', page }, ns });
+  });
+
   for (const [target, code] of [
     ['/v2/A/manifests/1', 'NAME_INVALID'],
     ['/v2/a%2fb/manifests/1', 'NAME_INVALID'],
@@ -111,7 +120,7 @@ describe('parseTarget', () => {
     ['/v2/a/tags/list?ns=', 'NAME_INVALID'],
     ['/v2/a/tags/list?ns=a/b', 'NAME_INVALID'],
     ['/v2/a/tags/list?ns=a.io&ns=b.io', 'NAME_INVALID'],
-    [`/v2/a/tags/list?${'x'.repeat(3000)}`, 'NAME_INVALID'],
+    [`/v2/a/tags/list?${'x'.repeat(5000)}`, 'NAME_INVALID'],
     [`/v2/a/blobs/uploads/?mount=${digest}&from=A`, 'NAME_INVALID'],
     ['/v2/a/manifests/.a', 'TAG_INVALID'],
     ['/v2/a/manifests/a%2fb', 'TAG_INVALID'],

@@ -1,5 +1,6 @@
 import type { RegistryMethod, RegistryOperation } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { maxRequestQuery } from '../protocol/page-query.js';
 import { parseDigest } from '../reference/digest.js';
 import { parseReference } from '../reference/reference.js';
 import { isRegistryHost } from '../reference/registry-host.js';
@@ -12,7 +13,6 @@ export interface ParsedTarget {
 }
 
 const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'];
-const maxPageLength = 2048;
 
 /** @throws RegistryError UNSUPPORTED */
 export function parseMethod(method: string | undefined): RegistryMethod {
@@ -89,7 +89,7 @@ function decode(text: string): string {
 
 /** Takes `ns` out, and leaves the rest of the query as it was sent. */
 function splitQuery(text: string): { query: string; ns?: string } {
-  if (text.length > maxPageLength)
+  if (text.length > maxRequestQuery)
     throw new RegistryError('NAME_INVALID', { message: 'the query is too long' });
   if (/[^\x21-\x7e]/.test(text)) throw new RegistryError('NAME_INVALID', { message: 'invalid query' });
   const ns = new URLSearchParams(text).getAll('ns');

@@ -355,7 +355,7 @@ it('relevant() keeps what some rule speaks of, and who it is', async () => {
     expiresAt: 5,
     kind: 'machine',
   });
-  assert.deepEqual(policy.relevant(who), {
+  assert.deepEqual(policy.relevant({ ...who, credentialVersion: 'version-1' }), {
     ...who,
     groups: ['dev'],
     attributes: { accountId: '2', project: 'x' },

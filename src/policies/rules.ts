@@ -126,7 +126,7 @@ class RulesPolicy implements Policy {
     });
   }
 
-  relevant(who: Principal): Principal {
+  relevant({ credentialVersion: _, ...who }: Principal): Principal {
     return {
       ...who,
       groups: who.groups.filter((group) => this.#groups.has(`${who.verifier}:${group}`)),

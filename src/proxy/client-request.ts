@@ -30,6 +30,8 @@ export interface ClientResponse extends RegistryResponse {
 
 /** What the access log says of a request; filled in as it becomes known, so that failures have it too. */
 export interface AccessRecord {
+  /** The user name shown with a password, accepted or refused, where a verifier knows it. */
+  user?: string;
   principal?: string;
   verifier?: string;
   action?: string;

@@ -14,17 +14,15 @@ import {
   type Verifier,
 } from '../contracts/index.js';
 import { authenticate } from '../decorators/authenticate.js';
+import { noteUser } from '../decorators/note-user.js';
 import { RegistryError } from '../errors.js';
-import { parseRange, printRange } from '../protocol/range.js';
 import { printReference } from '../reference/reference.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { covers, type Scope } from '../reference/scope.js';
 import type { Destination, RouteTable } from '../routing/route-table.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
 import { requiredScope } from './required-scope.js';
-import { readBounded, rewriteTagsList } from './rewrite.js';
-
-const maxTagsListSize = 16 * 1024 * 1024;
+import { readList, rewriteTagsList } from './rewrite.js';
 
 export interface RegistryServiceParts {
   readonly routes: RouteTable;
@@ -79,10 +77,15 @@ export class RegistryService {
     record: AccessRecord,
     o: CallOptions,
   ): Promise<ClientResponse> {
-    await this.#authorise(request, requiredScope(request.method, request.operation, undefined), record, o);
+    const wanted = requiredScope(request.method, request.operation, undefined);
     if (request.operation.kind === 'catalog') {
+      // Whoever is somebody is told that it is off; a challenge names its scope all the same.
+      if (wanted !== undefined) record.wanted = wanted;
+      record.action = '*';
+      await this.#authorise(request, undefined, record, o);
       throw new RegistryError('UNSUPPORTED', { message: 'the catalogue is switched off' });
     }
+    await this.#authorise(request, wanted, record, o);
     const body = Buffer.from('{}');
     const headers = new Map([
       ['content-type', 'application/json'],
@@ -98,7 +101,7 @@ export class RegistryService {
     record: AccessRecord,
     o: CallOptions,
   ): Promise<void> {
-    record.action = wanted?.actions.join(',') ?? 'ping';
+    record.action ??= wanted?.actions.join(',') ?? 'ping';
     if (wanted !== undefined) record.wanted = wanted;
     const { shown } = credentials;
     if (shown.kind === 'none')
@@ -128,7 +131,7 @@ export class RegistryService {
     record: AccessRecord,
     o: CallOptions,
   ): Promise<void> {
-    const principal = await authenticate(this.#parts.verifier, credentials, o);
+    const principal = await authenticate(noteUser(this.#parts.verifier, record), credentials, o);
     describePrincipal(principal, record);
     if (wanted === undefined) return;
     const context = { service, address: credentials.connection.address };
@@ -175,7 +178,7 @@ export class RegistryService {
     if (operation.kind === 'referrers' || body === undefined) {
       return { ...rest, ...(body && { body }), ...link };
     }
-    const list = rewriteTagsList(await readBounded(body, maxTagsListSize), operation.repository);
+    const list = rewriteTagsList(await readList(body), operation.repository);
     const headers = new Map(response.headers);
     headers.set('content-type', 'application/json').set('content-length', String(list.length));
     headers.delete('content-encoding');
@@ -188,14 +191,14 @@ function withNs(query: string, ns: string | undefined): string {
   return ns === undefined ? query : `${query}&ns=${encodeURIComponent(ns)}`;
 }
 
+/** Only a blob that is read has parts; which range of it is one, its upstream decides. */
 function forwardedHeaders({ headers, operation, method }: ClientRequest): Headers {
-  const forwarded = new Map([...headers].filter(([name]) => requestHeaders.includes(name)));
-  const range =
-    operation.kind === 'blob' && method === 'GET' ? parseRange(headers.get('range') ?? '') : undefined;
-  forwarded.delete('range');
-  if (range !== undefined) forwarded.set('range', printRange(range));
-  else forwarded.delete('if-range');
-  return forwarded;
+  const inParts = operation.kind === 'blob' && method === 'GET';
+  return new Map(
+    [...headers].filter(
+      ([name]) => requestHeaders.includes(name) && (inParts || (name !== 'range' && name !== 'if-range')),
+    ),
+  );
 }
 
 /** An upstream's refusal without the upstream's own repository name. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
-import { readBounded, rewriteTagsList } from './rewrite.js';
+import { readList, rewriteTagsList } from './rewrite.js';
 
 describe('rewriteTagsList', () => {
   for (const [what, body, tags] of [
@@ -41,20 +41,21 @@ describe('rewriteTagsList', () => {
   });
 });
 
-describe('readBounded', () => {
+describe('readList', () => {
   const pieces = (...sizes: readonly number[]) =>
     Readable.from(
       sizes.map((size) => Buffer.alloc(size)),
       { objectMode: false },
     );
+  const limits = { size: 10, time: 60_000 };
 
   test('up to the limit', async () => {
-    assert.equal((await readBounded(pieces(5, 5), 10)).length, 10);
+    assert.equal((await readList(pieces(5, 5), limits)).length, 10);
   });
 
   test('beyond it, and the body is let go', async () => {
     const body = pieces(5, 5, 1);
-    await assert.rejects(readBounded(body, 10), { code: 'UNAVAILABLE' });
+    await assert.rejects(readList(body, limits), { code: 'UNAVAILABLE', reason: /over 10 bytes/ });
     assert.equal(body.destroyed, true);
   });
 
@@ -64,6 +65,14 @@ describe('readBounded', () => {
         this.destroy(new Error('cut'));
       },
     });
-    await assert.rejects(readBounded(body, 10), { code: 'UNAVAILABLE' });
+    await assert.rejects(readList(body, limits), { code: 'UNAVAILABLE' });
+  });
+
+  test('a body that comes drop by drop ends with the time for the whole', async () => {
+    const drops = setInterval(() => body.push('x'), 5);
+    const body = new Readable({ read() {}, destroy: (error, done) => done(error) });
+    body.once('close', () => clearInterval(drops));
+    await assert.rejects(readList(body, { size: 1_000_000, time: 50 }), { code: 'UNAVAILABLE' });
+    assert.equal(body.destroyed, true);
   });
 });

@@ -1,23 +1,23 @@
 import type { Readable } from 'node:stream';
 import { RegistryError } from '../errors.js';
+import { readBounded } from '../protocol/read-bounded.js';
 
-/** Reads a body whole. @throws RegistryError UNAVAILABLE where it is over `limit` bytes or cut short */
-export async function readBounded(body: Readable, limit: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > limit) {
-        throw new RegistryError('UNAVAILABLE', { reason: `the upstream's list is over ${limit} bytes` });
-      }
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    if (error instanceof RegistryError) throw error;
-    throw new RegistryError('UNAVAILABLE', { reason: "the upstream's answer was cut short", cause: error });
+/** Bytes, and milliseconds for the whole. */
+const maxListSize = 16 * 1024 * 1024;
+const listTime = 60_000;
+
+/** Reads a list whole. @throws RegistryError UNAVAILABLE where it is too large, too slow or cut short */
+export async function readList(
+  body: Readable,
+  { size, time } = { size: maxListSize, time: listTime },
+): Promise<Buffer> {
+  const bytes = await readBounded(body, size, time).catch((cause: unknown) => {
+    throw new RegistryError('UNAVAILABLE', { reason: "the upstream's answer was cut short", cause });
+  });
+  if (bytes === undefined) {
+    throw new RegistryError('UNAVAILABLE', { reason: `the upstream's list is over ${size} bytes` });
   }
-  return Buffer.concat(chunks);
+  return bytes;
 }
 
 /**

@@ -12,7 +12,7 @@ function setUp(t: TestContext, text?: string) {
   t.after(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'file');
   if (text !== undefined) writeFileSync(path, text);
-  const told = { parsed: 0, changes: 0, failures: [] as string[] };
+  const told = { parsed: 0, changes: 0, failures: [] as string[], last: '' };
   const file = new ChangingFile(path, {
     maxSize: 100,
     parse: (content) => {
@@ -20,7 +20,10 @@ function setUp(t: TestContext, text?: string) {
       if (content.startsWith('bad')) throw new Error('it is bad');
       return content;
     },
-    onChange: () => told.changes++,
+    onChange: (value) => {
+      told.changes++;
+      told.last = value;
+    },
     onFailure: (error) => told.failures.push(describeError(error)),
   });
   return { directory, path, file, told };
@@ -45,7 +48,7 @@ describe('ChangingFile', () => {
       assert.equal(await file.read(), 'one');
       replace(path, 'two');
       assert.equal(await file.read(), 'two');
-      assert.equal(told.changes, 1);
+      assert.deepEqual([told.changes, told.last], [1, 'two']);
     });
   }
 

@@ -7,7 +7,7 @@ export interface ChangingFileOptions<T> {
   readonly maxSize: number;
   /** Told when a changed file cannot be read or parsed; the value read before stays in use. */
   readonly onFailure?: (error: unknown) => void;
-  readonly onChange?: () => void;
+  readonly onChange?: (value: T) => void;
 }
 
 /** Milliseconds; kernels stamp files with the time of their last tick, and some file systems with whole seconds. */
@@ -56,7 +56,7 @@ export class ChangingFile<T> {
         const value = known?.text === text ? known.value : this.#options.parse(text);
         this.#known = { value, text, mark, settled };
         this.#failedMark = undefined;
-        if (known !== undefined && known.text !== text) this.#options.onChange?.();
+        if (known !== undefined && known.text !== text) this.#options.onChange?.(value);
         return value;
       } finally {
         await file.close();

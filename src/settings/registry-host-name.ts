@@ -7,6 +7,9 @@ const expected = 'expected a host such as docker.io or localhost:5000, without h
 export const registryHostName = () =>
   z
     .string({ error: expected })
-    .refine(isRegistryHost, { error: expected, abort: true })
+    .refine(isHost, { error: expected, abort: true })
     .transform((text) => text.toLowerCase())
     .meta({ title: 'host[:port]' });
+
+/** The grammar lets ports over 65535 and odd IPv6 addresses pass, of which no URL can be made. */
+const isHost = (text: string) => isRegistryHost(text) && URL.canParse(`https://${text}`);

@@ -22,13 +22,13 @@ function temporary(t: TestContext): string {
   return directory;
 }
 
-function opener(baseDirectory: string, clock = new FakeClock()) {
+function opener(baseDirectory: string, clock = new FakeClock(), log = new FakeLog()) {
   return () =>
     driver.open(driver.config.parse({ path: 'state' }), {
       id: 'state',
       baseDirectory,
       clock,
-      log: new FakeLog(),
+      log,
       metrics: new FakeMetrics(),
     });
 }
@@ -136,17 +136,44 @@ describe('what goes wrong', () => {
     await assert.rejects(opener(base)());
   });
 
-  it('a damaged entry is UNAVAILABLE, does not stop a start, and can be replaced', async (t) => {
+  for (const [what, damage] of [
+    ['cut', '{"key":"key"'],
+    ['emptied', ''],
+    ['of another shape', '{"key":"key","value":7}'],
+  ] as const) {
+    it(`an entry that is ${what} counts as absent, is told, does not stop a start, and can be replaced`, async (t) => {
+      const base = temporary(t);
+      const log = new FakeLog();
+      const open = opener(base, new FakeClock(), log);
+      const store = await open();
+      await store.put('key', 'value', o);
+      const [file = ''] = readdirSync(join(base, 'state'));
+      await store.put('other', 'value', o);
+      writeFileSync(join(base, 'state', file), damage);
+      const again = await open();
+      assert.equal(await again.get('key', o), undefined);
+      assert.deepEqual(
+        log.at('error').map(({ fields }) => fields),
+        [{ file: join(base, 'state', file), reason: 'it is not what this store writes' }],
+      );
+      assert.deepEqual(
+        (await again.list('', o)).map(({ key }) => key),
+        ['other'],
+      );
+      assert.equal(await again.compareAndSet('key', 'a version', 'new', o), false);
+      assert.equal(await again.compareAndSet('key', undefined, 'new', o), true);
+      assert.equal((await again.get('key', o))?.value, 'new');
+    });
+  }
+
+  it('an entry that cannot be read now is UNAVAILABLE, and not absent', async (t) => {
     const base = temporary(t);
-    const open = opener(base);
-    const store = await open();
+    const store = await opener(base)();
     await store.put('key', 'value', o);
     const [file = ''] = readdirSync(join(base, 'state'));
-    writeFileSync(join(base, 'state', file), '{"key":"key"');
-    const again = await open();
-    await assert.rejects(again.get('key', o), { code: 'UNAVAILABLE' });
-    await again.put('key', 'new', o);
-    assert.equal((await again.get('key', o))?.value, 'new');
+    rmSync(join(base, 'state', file));
+    mkdirSync(join(base, 'state', file));
+    await assert.rejects(store.get('key', o), { code: 'UNAVAILABLE' });
   });
 
   it('a full disk is UNAVAILABLE, and the old value stays', async (t) => {

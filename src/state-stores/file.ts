@@ -3,8 +3,8 @@ import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/prom
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
-import type { CallOptions, Clock, StateEntry, StateStore } from '../contracts/index.js';
-import { hasCode, RegistryError } from '../errors.js';
+import type { CallOptions, Clock, Log, StateEntry, StateStore } from '../contracts/index.js';
+import { describeError, hasCode, RegistryError } from '../errors.js';
 import { ownDirectory } from '../settings/file-path.js';
 import { checkEntry } from './entry.js';
 import { SweepSchedule } from './sweep-schedule.js';
@@ -16,6 +16,9 @@ const entrySchema = z.object({
   expiresAt: z.number().optional(),
 });
 
+/** Not I/O: the bytes were read, and are not what was written. No later try would find them better. */
+class DamagedEntryError extends Error {}
+
 /**
  * Keeps each entry in a file of its own, replaced by rename after fsync, so a crash leaves the old entry or the new
  * one. For one process: compareAndSet is atomic within it.
@@ -23,12 +26,14 @@ const entrySchema = z.object({
 export class FileStateStore implements StateStore {
   readonly #directory: string;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #sweeps = new SweepSchedule();
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(directory: string, clock: Clock) {
+  constructor(directory: string, clock: Clock, log: Log) {
     this.#directory = directory;
     this.#clock = clock;
+    this.#log = log;
   }
 
   async get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
@@ -100,7 +105,11 @@ export class FileStateStore implements StateStore {
   }
 
   async #read(path: string): Promise<StateEntry | undefined> {
-    const entry = await readEntry(path);
+    const entry = await readEntry(path).catch((error: unknown) => {
+      if (!(error instanceof DamagedEntryError)) throw error;
+      this.#log.error({ file: path, reason: describeError(error) }, 'a damaged state entry counts as absent');
+      return undefined;
+    });
     // A directory that is gone, as with a volume, must not look like an empty one.
     if (entry === undefined) await access(this.#directory);
     return entry === undefined || this.#isExpired(entry) ? undefined : entry;
@@ -168,8 +177,17 @@ async function readEntry(path: string): Promise<StateEntry | undefined> {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
-  const { expiresAt, ...entry } = entrySchema.parse(JSON.parse(text));
+  const { expiresAt, ...entry } = parseEntry(text);
   return expiresAt === undefined ? entry : { ...entry, expiresAt };
+}
+
+function parseEntry(text: string): z.output<typeof entrySchema> {
+  try {
+    return entrySchema.parse(JSON.parse(text));
+  } catch {
+    // Not the cause: its message could show what the entry holds.
+    throw new DamagedEntryError('it is not what this store writes');
+  }
 }
 
 export const driver = defineDriver({
@@ -179,14 +197,14 @@ export const driver = defineDriver({
   config: z.strictObject({
     path: ownDirectory().describe('Directory for the state, one process only; created with mode 0700'),
   }),
-  async open({ path }, { baseDirectory, clock }) {
+  async open({ path }, { baseDirectory, clock, log }) {
     const directory = resolve(baseDirectory, path.text);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const name of await readdir(directory)) {
       // What a crash in mid-write left behind.
       if (name.endsWith('.tmp')) await rm(join(directory, name), { force: true });
     }
-    const store = new FileStateStore(directory, clock);
+    const store = new FileStateStore(directory, clock, log);
     await store.sweep();
     return store;
   },

@@ -1,17 +1,20 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { Principal, TokenIssuer } from '../contracts/index.js';
@@ -57,6 +60,23 @@ const kids = (keys: GeneratedKeys) => keys.published().map((key) => key.kid);
 const issue = async (issuer: TokenIssuer): Promise<Secret> => (await issuer.issue(alice, [], o)).token;
 const signingFiles = (directory: string) =>
   readdirSync(directory).filter((name) => name.startsWith('signing-'));
+
+/** Root may write anywhere: it works as nobody then. */
+async function whileUnwritable(directory: string, work: () => Promise<void>): Promise<void> {
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) {
+    const files = readdirSync(directory).map((name) => join(directory, name));
+    for (const path of [dirname(directory), directory, ...files]) chownSync(path, 65_534, 65_534);
+  }
+  chmodSync(directory, 0o500);
+  if (isRoot) process.seteuid?.(65_534);
+  try {
+    await work();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(directory, 0o700);
+  }
+}
 
 /** Waits for what must come, and fails where it does not. */
 async function until(condition: () => boolean): Promise<void> {
@@ -140,7 +160,7 @@ describe('rotation', () => {
     writeFileSync(join(directory, 'signing-1767225600000-0000000000000000.pem'), 'damaged');
     t.mock.timers.tick(60_000);
     await until(() => log.at('error').length > 0);
-    assert.match(log.text, /cannot use the token key .*0000\.pem/);
+    assert.match(log.text, /signing-1767225600000-0000000000000000\.pem.*cannot use the token key/);
     assert.equal(kids(keys).length, 2);
     assert.equal(keys.signing().kid, kids(keys)[0]);
     await keys.close();
@@ -251,23 +271,19 @@ describe('the directory', () => {
         );
       },
     ],
-    ['a damaged key', (directory) => overwrite(join(directory, signingFiles(directory)[0] ?? ''), 'damaged')],
-    ['an empty key', (directory) => overwrite(join(directory, signingFiles(directory)[0] ?? ''), '')],
-    [
-      'a key that is a directory',
-      (directory) => {
-        const path = join(directory, signingFiles(directory)[0] ?? '');
-        renameSync(path, `${path}.bak`);
-        mkdirSync(path);
-        return path;
-      },
-    ],
   ];
   for (const [name, spoil] of rows) {
-    it(`with ${name} is refused with one line that names the file`, async (t) => {
+    it(`with ${name} is told with one line that names the file; without a key it is refused`, async (t) => {
       const directory = temporary(t);
-      await (await open(t, directory, new FakeClock())).close();
+      const before = await open(t, directory, new FakeClock());
+      await before.close();
       const path = spoil(directory);
+      const log = new FakeLog();
+      const keys = await open(t, directory, new FakeClock(), log);
+      assert.deepEqual(kids(keys), kids(before));
+      assert.match(log.text, /token keys not rotated, the present ones stay/);
+      await keys.close();
+      for (const file of signingFiles(directory)) rmSync(join(directory, file));
       await assert.rejects(open(t, directory, new FakeClock()), (error) => {
         const line = describeError(error);
         assert(line.includes(path), line);
@@ -276,6 +292,93 @@ describe('the directory', () => {
       });
     });
   }
+
+  for (const [name, spoil] of [
+    ['a damaged key', (path: string) => writeFileSync(path, 'damaged')],
+    ['an empty key', (path: string) => writeFileSync(path, '')],
+    [
+      'a key that is a directory',
+      (path: string) => {
+        rmSync(path);
+        mkdirSync(path);
+      },
+    ],
+  ] as const) {
+    it(`with ${name} is told once, and another key signs`, async (t) => {
+      const directory = temporary(t);
+      const clock = new FakeClock();
+      await (await open(t, directory, clock)).close();
+      const [file = ''] = signingFiles(directory);
+      spoil(join(directory, file));
+      const log = new FakeLog();
+      clock.advance(1); // a key made at the same moment would sort by its hash
+      const keys = await open(t, directory, clock, log);
+      assert.equal(kids(keys).length, 1);
+      assert.equal(keys.signing().kid, kids(keys)[0]);
+      await keys.lookAgain();
+      assert.deepEqual(
+        log.at('error').map(({ fields }) => fields.file),
+        [join(directory, file)],
+      );
+      await keys.close();
+
+      // Beside a good key none is made.
+      const again = await open(t, directory, clock);
+      assert.deepEqual(kids(again), kids(keys));
+      assert.equal(signingFiles(directory).length, 2);
+    });
+  }
+
+  it('that takes no writes is used as it is, also when a new key is due', async (t) => {
+    const directory = temporary(t);
+    const clock = new FakeClock();
+    const before = await open(t, directory, clock);
+    await before.close();
+    const log = new FakeLog();
+    await whileUnwritable(directory, async () => {
+      const keys = await open(t, directory, clock, log);
+      assert.deepEqual(kids(keys), kids(before));
+      assert.deepEqual(log.entries, []);
+      await keys.close();
+      clock.advance(100 * day);
+      const late = await open(t, directory, clock, log);
+      assert.deepEqual(kids(late), kids(before));
+      assert.match(log.text, /cannot write .*signing-.*not rotated/);
+      await late.close();
+    });
+  });
+
+  it('that takes no writes needs no ca.pem, but keys', async (t) => {
+    const directory = temporary(t);
+    await (await open(t, directory, new FakeClock())).close();
+    rmSync(join(directory, 'ca.pem'));
+    const log = new FakeLog();
+    await whileUnwritable(directory, async () => {
+      const keys = await open(t, directory, new FakeClock(), log);
+      assert.equal(keys.authorities().length, 1);
+      assert.match(log.at('warn')[0]?.fields.reason as string, /^cannot write .*\/ca\.pem/);
+      assert.deepEqual(log.at('error'), []);
+      await keys.close();
+    });
+    for (const file of readdirSync(directory)) rmSync(join(directory, file));
+    await whileUnwritable(directory, () =>
+      assert.rejects(open(t, directory, new FakeClock()), (error) =>
+        describeError(error).startsWith(`cannot write ${directory}/authority.pem`),
+      ),
+    );
+  });
+
+  it('is rid of what a crash left behind, but not of what a replica writes just now', async (t) => {
+    const directory = temporary(t);
+    mkdirSync(directory);
+    const [old, young] = ['authority.pem.1.tmp', 'authority.pem.2.tmp'].map((name) => join(directory, name));
+    assert(old !== undefined && young !== undefined);
+    for (const path of [old, young]) writeFileSync(path, 'half a key');
+    const longAgo = Date.now() / 1000 - 120;
+    utimesSync(old, longAgo, longAgo);
+    await open(t, directory, new FakeClock());
+    assert.deepEqual([existsSync(old), existsSync(young)], [false, true]);
+  });
 
   it('that is a file is refused', async (t) => {
     const directory = temporary(t);

@@ -1,5 +1,5 @@
-import { createPrivateKey, randomUUID, type X509Certificate } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { createPrivateKey, type KeyObject, randomUUID, type X509Certificate } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Log } from '../contracts/index.js';
 import { describeError, hasCode } from '../errors.js';
@@ -14,6 +14,11 @@ export interface Rotation {
   readonly overlap: number;
 }
 
+interface Authority {
+  readonly key: KeyObject;
+  readonly certificate: X509Certificate;
+}
+
 interface DatedKey {
   readonly key: SigningKey;
   /** Milliseconds since the epoch. */
@@ -24,6 +29,8 @@ interface DatedKey {
 const lookEvery = 60_000;
 /** Milliseconds between two looks that tokens with unknown keys cause: made-up ones cost nothing to send. */
 const lookAgainEvery = 5_000;
+/** Milliseconds after which a half-written file has no writer any more. A replica may be writing a younger one. */
+const leftoverAge = 60_000;
 const keyFile = /^signing-(\d{10,16})-([0-9a-f]{16})\.pem$/;
 const authorityFile = 'authority.pem';
 /** The one file of the directory that is meant to be handed out. */
@@ -40,8 +47,10 @@ export class GeneratedKeys implements KeySet {
   readonly #clock: Clock;
   readonly #log: Log;
   #keys: readonly DatedKey[] = [];
-  #authority: { key: ReturnType<typeof createPrivateKey>; certificate: X509Certificate } | undefined;
+  #authority: Authority | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Files that cannot be used and were told of. */
+  readonly #unusable = new Set<string>();
   #lookedAgainAt = Number.NEGATIVE_INFINITY;
   #underWay: Promise<void> | undefined;
 
@@ -52,10 +61,11 @@ export class GeneratedKeys implements KeySet {
     this.#log = log;
   }
 
-  /** @throws an Error where the directory cannot be used */
+  /** @throws an Error where there is no usable key, and none can be made */
   static async open(directory: string, rotation: Rotation, clock: Clock, log: Log): Promise<GeneratedKeys> {
     const keys = new GeneratedKeys(directory, rotation, clock, log);
     await mkdir(directory, { recursive: true, mode: 0o700 });
+    await removeLeftovers(directory);
     await keys.#refresh();
     keys.#timer = setInterval(() => {
       keys.#refreshOnce().catch((error: unknown) => {
@@ -103,20 +113,29 @@ export class GeneratedKeys implements KeySet {
   }
 
   async #refresh(): Promise<void> {
-    this.#authority ??= await this.#openAuthority();
     let keys = await this.#load();
-    const newest = keys.at(-1);
-    if (
-      newest === undefined ||
-      newest.createdAt + this.#rotation.every - this.#rotation.overlap <= this.#clock.now()
-    ) {
-      await this.#create();
-      keys = await this.#load();
+    try {
+      this.#authority ??= await this.#openAuthority();
+      if (this.#needsKey(keys)) {
+        await this.#create(this.#authority);
+        keys = await this.#load();
+      }
+    } catch (error) {
+      // Whoever has a key that signs goes on: a directory that is full or read-only stops nobody's pulls.
+      if (keys.length === 0) throw error;
+      this.#log.error({ reason: describeError(error) }, 'token keys not rotated, the present ones stay');
     }
+    if (keys.length === 0) throw new Error(`there is no usable token key in ${this.#directory}`);
     this.#keys = await this.#retire(keys);
   }
 
-  async #openAuthority() {
+  #needsKey(keys: readonly DatedKey[]): boolean {
+    const newest = keys.at(-1);
+    if (newest === undefined) return true;
+    return newest.createdAt + this.#rotation.every - this.#rotation.overlap <= this.#clock.now();
+  }
+
+  async #openAuthority(): Promise<Authority> {
     const path = join(this.#directory, authorityFile);
     let pem = await readIfThere(path);
     if (pem === undefined) {
@@ -125,8 +144,18 @@ export class GeneratedKeys implements KeySet {
       pem = await readFile(path, 'utf8');
     }
     const authority = readAuthority(path, pem);
-    await writeOnce(join(this.#directory, authorityCertificateFile), authority.certificate.toString(), 0o644);
+    await this.#handOut(authority.certificate);
     return authority;
+  }
+
+  /** A copy for others: ours to sign with is in the authority's own file. */
+  async #handOut(certificate: X509Certificate): Promise<void> {
+    try {
+      const path = join(this.#directory, authorityCertificateFile);
+      if ((await readIfThere(path)) === undefined) await writeOnce(path, certificate.toString(), 0o644);
+    } catch (error) {
+      this.#log.warn({ reason: describeError(error) }, `no ${authorityCertificateFile} to hand out`);
+    }
   }
 
   async #load(): Promise<readonly DatedKey[]> {
@@ -147,17 +176,24 @@ export class GeneratedKeys implements KeySet {
       return { key: await signingKey(createPrivateKey(pem), certificatesOf(pem)), createdAt, file };
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined; // retired by another replica just now
-      throw new Error(`cannot use the token key ${join(this.#directory, file)}`, { cause: error });
+      this.#tellUnusable(join(this.#directory, file), error);
+      return undefined;
     }
   }
 
-  async #create(): Promise<void> {
-    if (this.#authority === undefined) throw new Error('there is no authority');
+  /** Once a file, not once a look. */
+  #tellUnusable(path: string, error: unknown): void {
+    if (this.#unusable.has(path)) return;
+    this.#unusable.add(path);
+    this.#log.error(
+      { file: path, reason: describeError(error) },
+      'cannot use the token key: it is skipped, and tokens signed with it are refused',
+    );
+  }
+
+  async #create({ key, certificate }: Authority): Promise<void> {
     const now = this.#clock.now();
-    const authority = {
-      privateKey: this.#authority.key,
-      certificate: this.#authority.certificate.toString(),
-    };
+    const authority = { privateKey: key, certificate: certificate.toString() };
     const text = textOf(await certifyNewKey(authority, now));
     const { kid } = await signingKey(createPrivateKey(text), []);
     await writeOnce(join(this.#directory, `signing-${now}-${fileNameOf(kid)}.pem`), text);
@@ -174,14 +210,23 @@ export class GeneratedKeys implements KeySet {
         kept.push(dated);
         continue;
       }
-      await rm(join(this.#directory, dated.file), { force: true });
-      this.#log.info({ kid: dated.key.kid }, 'token key retired');
+      await this.#remove(dated);
     }
     return kept;
   }
+
+  async #remove({ file, key: { kid } }: DatedKey): Promise<void> {
+    const path = join(this.#directory, file);
+    try {
+      await rm(path, { force: true });
+      this.#log.info({ kid }, 'token key retired');
+    } catch (error) {
+      this.#log.warn({ kid, reason: describeError(error) }, `token key retired, but cannot delete ${path}`);
+    }
+  }
 }
 
-function readAuthority(path: string, pem: string) {
+function readAuthority(path: string, pem: string): Authority {
   try {
     const [certificate] = certificatesOf(pem);
     const key = createPrivateKey(pem);
@@ -206,7 +251,24 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** Writes a file whole or not at all, and never over another one: a crash or a race leaves no half key. */
+/** What a crash in mid-write left behind. */
+async function removeLeftovers(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.endsWith('.tmp')) continue;
+    const path = join(directory, name);
+    // Not worth a start: another replica may have deleted it, or the directory is read-only.
+    try {
+      // By the machine's clock, as the stamp is.
+      if (Date.now() - (await stat(path)).mtimeMs > leftoverAge) await rm(path, { force: true });
+    } catch {}
+  }
+}
+
+/**
+ * Writes a file whole or not at all, and never over another one: a crash or a race leaves no half key.
+ *
+ * @throws an Error naming the file
+ */
 async function writeOnce(path: string, text: string, mode = 0o600): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
@@ -219,8 +281,8 @@ async function writeOnce(path: string, text: string, mode = 0o600): Promise<void
     }
     await link(temporary, path);
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error;
+    if (!hasCode(error, 'EEXIST')) throw new Error(`cannot write ${path}`, { cause: error });
   } finally {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
   }
 }

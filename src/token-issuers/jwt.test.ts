@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { decodeJwt, decodeProtectedHeader, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
 import type { Principal, TokenIssuer } from '../contracts/index.js';
+import { RegistryError } from '../errors.js';
 import { parseScope, type Scope } from '../reference/scope.js';
 import { Secret } from '../secret.js';
 import { describeTokenIssuerConformance } from '../testing/conformance/token-issuer.js';
@@ -128,6 +129,39 @@ describe('a token', () => {
     assert.deepEqual({ issuedAt, expiresIn }, { issuedAt: clock.now(), expiresIn: 300 });
     const other = decodeJwt((await issuer.issue(alice, grants, o)).token.reveal());
     assert(jti !== undefined && jti.length >= 16 && other.jti !== jti);
+  });
+
+  it('never carries a credential version, nor anything else that is not named', async (t) => {
+    const { issuer } = await open(t);
+    const more = { ...alice, credentialVersion: 'version-1', note: 'private' };
+    const { token } = await issuer.issue(more, grants, o);
+    assert.deepEqual(decodeJwt(token.reveal()).principal, alice);
+    assert.deepEqual(Object.keys((await issuer.open(token, o)).principal).sort(), [
+      ...['attributes', 'expiresAt', 'groups', 'kind', 'name', 'verifier'],
+    ]);
+  });
+
+  it('that would be too long to be taken is not issued', async (t) => {
+    const { issuer } = await open(t);
+    const scopes = (count: number): readonly Scope[] =>
+      Array.from(
+        { length: count },
+        (_, i) => parseScope(`repository:${'a'.repeat(200)}/${i}:pull`) ?? [],
+      ).flat();
+    let longest = 0;
+    for (let count = 0; count <= 100; count++) {
+      try {
+        const { token } = await issuer.issue(alice, scopes(count), o);
+        longest = count;
+        await issuer.open(token, o);
+      } catch (error) {
+        assert(error instanceof RegistryError);
+        assert.deepEqual([error.code, error.message], ['DENIED', 'too many scopes']);
+      }
+    }
+    assert(longest > 30 && longest < 60, `${longest} scopes`);
+    const who = { ...alice, groups: Array.from({ length: 2_000 }, (_, i) => `group-${i}`) };
+    await assert.rejects(issuer.issue(who, [], o), { code: 'DENIED', reason: /over 16384/ });
   });
 
   it('has an empty subject for anonymous', async (t) => {

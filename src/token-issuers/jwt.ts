@@ -28,6 +28,7 @@ import { openSuppliedKeys } from './supplied-keys.js';
 
 /** Seconds that clocks of replicas may differ. */
 const clockTolerance = 10;
+/** Characters: half of what the listener takes for all headers of a request. */
 const maxTokenLength = 16_384;
 
 const accessSchema = z.array(
@@ -68,7 +69,9 @@ class JwtIssuer implements TokenIssuer {
     const expiresAt = Math.min(now + this.#ttl, who.expiresAt ?? Number.POSITIVE_INFINITY);
     if (expiresAt <= now) throw new RegistryError('UNAUTHORIZED', { reason: 'the principal has expired' });
     const key = this.#keys.signing();
-    const { expiresAt: _, ...principal } = who;
+    // Field by field: nothing that a principal gains later gets into tokens by itself.
+    const { verifier, name, kind, groups, attributes } = who;
+    const principal = { verifier, name, kind, groups, attributes };
     const token = await new SignJWT({ access: granted, principal })
       .setProtectedHeader({
         typ: 'JWT',
@@ -84,6 +87,12 @@ class JwtIssuer implements TokenIssuer {
       .setExpirationTime(Math.floor(expiresAt / 1000))
       .setJti(randomUUID())
       .sign(key.privateKey);
+    if (token.length > maxTokenLength) {
+      throw new RegistryError('DENIED', {
+        message: 'too many scopes',
+        reason: `the token would have ${token.length} characters, over ${maxTokenLength}: too many or too long scopes or groups`,
+      });
+    }
     // Clients take less than 60 s for 60 s. Where the principal ends sooner the token does, and is refused then.
     const expiresIn = Math.max(60, Math.floor((expiresAt - now) / 1000));
     return { token: new Secret(token), issuedAt: now, expiresIn };

@@ -17,7 +17,18 @@ function setUp() {
   const clock = new FakeClock();
   const state = new MemoryStateStore(clock);
   const verifier = new FakeVerifier('corp', { alice: { groups: ['dev'] }, robot: { kind: 'machine' } });
-  const tokens = new RefreshTokens(state, verifier, clock, limits);
+  /** Credential versions by name, as a verifier tells them that keeps passwords. */
+  const versions = new Map<string, string>();
+  const versioned: Verifier = {
+    verify: verifier.verify.bind(verifier),
+    recheck: async (known, options) => {
+      const who = await verifier.recheck(known, options);
+      const credentialVersion = versions.get(known.name);
+      return who && credentialVersion !== undefined ? { ...who, credentialVersion } : who;
+    },
+    close: verifier.close.bind(verifier),
+  };
+  const tokens = new RefreshTokens(state, versioned, clock, limits);
   const alice: Principal = {
     verifier: 'corp',
     name: 'alice',
@@ -33,7 +44,7 @@ function setUp() {
   const refused = async (token: Secret, at = service) => {
     await assert.rejects(tokens.redeem(token, at, o), { code: 'UNAUTHORIZED', status: 401 });
   };
-  return { clock, state, verifier, tokens, alice, issue, refused };
+  return { clock, state, verifier, versions, tokens, alice, issue, refused };
 }
 
 describe('a refresh token', () => {
@@ -126,7 +137,7 @@ describe('a refresh token', () => {
   it('is not written with every use', async () => {
     const { clock, state, tokens, issue } = setUp();
     const token = await issue();
-    const version = async () => (await state.list('', o))[0]?.version;
+    const version = async () => (await state.list('refresh-token/', o))[0]?.version;
     const first = await version();
     clock.advance(limits.idle / 20);
     await tokens.redeem(token, service, o);
@@ -136,14 +147,64 @@ describe('a refresh token', () => {
     assert.notEqual(await version(), first);
   });
 
-  it('ends with its principal, and does not come back with another of the same name', async () => {
-    const { state, verifier, issue, refused } = setUp();
+  it('is refused while its principal is gone, and not deleted: a users file may be empty for a moment', async () => {
+    const { tokens, verifier, issue, refused } = setUp();
     const token = await issue();
+    const alice = verifier.users.get('alice');
+    assert(alice);
     verifier.users.delete('alice');
     await refused(token);
-    assert.deepEqual(await state.list('', o), []);
-    verifier.users.set('alice', {});
+    verifier.users.set('alice', alice);
+    assert.equal((await tokens.redeem(token, service, o)).name, 'alice');
+  });
+
+  it('ends when the password was changed, and does not come back with the old one', async () => {
+    const { state, tokens, versions, alice, issue, refused } = setUp();
+    versions.set('alice', 'first');
+    const token = await tokens.issue({ ...alice, credentialVersion: 'first' }, service, o);
+    assert(token);
+    assert.equal((await tokens.redeem(token, service, o)).name, 'alice');
+    versions.set('alice', 'second');
     await refused(token);
+    assert.deepEqual(await state.list('refresh-token/', o), []);
+    versions.set('alice', 'first');
+    await refused(token);
+    // One from before the verifier told of versions.
+    versions.delete('alice');
+    const old = await issue();
+    versions.set('alice', 'first');
+    await refused(old);
+  });
+
+  it('is not issued for a password that was changed since it was verified', async () => {
+    const { state, tokens, versions, alice } = setUp();
+    versions.set('alice', 'second');
+    assert.equal(await tokens.issue({ ...alice, credentialVersion: 'first' }, service, o), undefined);
+    assert.equal(await tokens.issue(alice, service, o), undefined);
+    assert.deepEqual(await state.list('', o), []);
+  });
+
+  it('is the oldest of 21 of one principal for one service: it ends', async () => {
+    const { state, tokens, verifier, alice, issue, refused } = setUp();
+    verifier.users.set('bob', {});
+    const elsewhere = await tokens.issue(alice, 'other.example.com', o);
+    const bobs = await tokens.issue({ ...alice, name: 'bob' }, service, o);
+    assert(elsewhere && bobs);
+    const all: Secret[] = [];
+    for (let i = 0; i < 22; i++) all.push(await issue());
+    for (const [i, token] of all.entries()) {
+      if (i < 2) await refused(token);
+      else await tokens.redeem(token, service, o);
+    }
+    await tokens.redeem(elsewhere, 'other.example.com', o);
+    await tokens.redeem(bobs, service, o);
+    assert.equal((await state.list('refresh-token/', o)).length, 22);
+  });
+
+  it('is counted also where many are issued at the same moment', async () => {
+    const { state, issue } = setUp();
+    await Promise.all(Array.from({ length: 40 }, issue));
+    assert.equal((await state.list('refresh-token/', o)).length, 20);
   });
 
   it('stays where the verifier is broken', async () => {
@@ -170,7 +231,7 @@ describe('a refresh token', () => {
     assert(token);
     clock.advance(10 * day);
     await tokens.redeem(token, service, o);
-    assert.deepEqual(await state.list('', o), []);
+    assert.deepEqual(await state.list('refresh-token/', o), []);
     await assert.rejects(tokens.redeem(token, service, o), { code: 'UNAUTHORIZED' });
   });
 

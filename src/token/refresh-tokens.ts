@@ -13,17 +13,26 @@ export interface RefreshTokenLimits {
 
 const prefix = 'drp_refresh_';
 const grammar = /^drp_refresh_[A-Za-z0-9_-]{43}$/;
+/** Of one principal for one service; a login beyond them ends the oldest. */
+const maxTokens = 20;
+/** Logins of one principal at the same moment that may get ahead of this one. */
+const maxTries = 50;
+
 const recordSchema = z.object({
   verifier: z.string(),
   name: z.string(),
   service: z.string(),
   createdAt: z.number(),
   usedAt: z.number(),
+  credentialVersion: z.string().optional(),
 });
+/** Keys of a principal's tokens, the oldest first. Some may have ended. */
+const indexSchema = z.array(z.string());
 
 /**
  * Refresh tokens (distribution `docs/content/spec/auth/oauth.md`): opaque, kept as SHA-256, used again and again, for
- * docker keeps the first one it gets. The principal is looked up anew at each use.
+ * docker keeps the first one it gets. The principal is looked up anew at each use. An index for each principal and
+ * service bounds their number.
  */
 export class RefreshTokens {
   readonly #state: StateStore;
@@ -38,13 +47,26 @@ export class RefreshTokens {
     this.#limits = limits;
   }
 
-  /** @returns undefined for machines, for anonymous, and where the verifier cannot look the principal up later */
+  /**
+   * @returns undefined for machines, for anonymous, where the verifier cannot look the principal up later, and where
+   *   the password was changed since it was verified
+   * @throws RegistryError UNAVAILABLE where it cannot be stored
+   */
   async issue(who: Principal, service: string, o: CallOptions): Promise<Secret | undefined> {
-    if (who.kind !== 'human' || (await this.#verifier.recheck?.(who, o)) === undefined) return undefined;
+    if (who.kind !== 'human') return undefined;
+    const present = await this.#verifier.recheck?.(who, o);
+    if (present === undefined || present.credentialVersion !== who.credentialVersion) return undefined;
+    const { verifier, name, credentialVersion } = who;
     const token = prefix + randomBytes(32).toString('base64url');
     const now = this.#clock.now();
-    const record = { verifier: who.verifier, name: who.name, service, createdAt: now, usedAt: now };
+    const record = {
+      ...{ verifier, name, service, createdAt: now, usedAt: now },
+      ...(credentialVersion !== undefined && { credentialVersion }),
+    };
+    // The index first: a token that is in no index would not be counted.
+    const dropped = await this.#enter(keyOf(token), indexKey(record), o);
     await this.#state.put(keyOf(token), JSON.stringify(record), { ...o, ttl: this.#ttl(record) });
+    for (const key of dropped) await this.#state.delete(key, o);
     return new Secret(token);
   }
 
@@ -64,9 +86,11 @@ export class RefreshTokens {
       attributes: {},
     };
     const principal = await this.#verifier.recheck?.(known, o);
-    if (principal === undefined) {
+    // It stays until it expires: a users file that is empty for a moment must not end everybody's login.
+    if (principal === undefined) throw refused('the principal of this refresh token is gone');
+    if (principal.credentialVersion !== record.credentialVersion) {
       await this.#state.delete(key, o);
-      throw refused('the principal of this refresh token is gone');
+      throw refused('the password was changed since this refresh token was issued');
     }
     const now = this.#clock.now();
     // A write a request would be too many: the idle time need not be exact.
@@ -81,6 +105,20 @@ export class RefreshTokens {
     return principal;
   }
 
+  /** @returns the keys of those that have to go */
+  async #enter(key: string, index: string, o: CallOptions): Promise<readonly string[]> {
+    for (let tries = 0; tries < maxTries; tries++) {
+      const entry = await this.#state.get(index, o);
+      const keys = [...(entry === undefined ? [] : indexSchema.parse(JSON.parse(entry.value))), key];
+      const text = JSON.stringify(keys.slice(-maxTokens));
+      const ttl = this.#limits.absolute;
+      if (await this.#state.compareAndSet(index, entry?.version, text, { ...o, ttl })) {
+        return keys.slice(0, -maxTokens);
+      }
+    }
+    throw new RegistryError('UNAVAILABLE', { reason: 'too many logins of one principal at the same time' });
+  }
+
   /** Milliseconds until it ends where it is not used again. */
   #ttl(record: z.output<typeof recordSchema>): number {
     const left = record.createdAt + this.#limits.absolute - this.#clock.now();
@@ -89,7 +127,15 @@ export class RefreshTokens {
 }
 
 function keyOf(token: string): string {
-  return `refresh-token/${createHash('sha256').update(token).digest('hex')}`;
+  return `refresh-token/${hash(token)}`;
+}
+
+function indexKey({ verifier, name, service }: { verifier: string; name: string; service: string }): string {
+  return `refresh-tokens-of/${hash(JSON.stringify([verifier, name, service]))}`;
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 function refused(reason: string): RegistryError {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
+import { RegistryError } from '../errors.js';
 import { printScope } from '../reference/scope.js';
 import { RouteTable } from '../routing/route-table.js';
 import { Secret } from '../secret.js';
+import { MemoryStateStore } from '../state-stores/memory.js';
 import { FakeClock } from '../testing/fake-clock.js';
+import { FakeLog } from '../testing/fake-log.js';
 import { FakePolicy } from '../testing/fake-policy.js';
 import { FakeTokenIssuer } from '../testing/fake-token-issuer.js';
 import { FakeUpstream } from '../testing/fake-upstream.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
+import { RefreshTokens } from './refresh-tokens.js';
 import { type TokenRecord, type TokenRequest, TokenService } from './token-service.js';
 
 const o = { signal: new AbortController().signal };
@@ -134,6 +138,7 @@ describe('TokenService', () => {
     policy.allow = (_who, scope) => (scope.name === 'a' ? ['pull'] : []);
     await service.handle(request(['repository:a:pull,push', 'repository:b:pull', 'odd\n']), record, o);
     assert.deepEqual(record, {
+      user: 'alice',
       service: 'docker.test',
       asked: ['repository:a:pull,push', 'repository:b:pull', 'odd?'],
       principal: 'local:alice',
@@ -154,6 +159,28 @@ describe('TokenService', () => {
     const many = (count: number) => Array.from({ length: count }, (_, i) => `repository:r${i}:pull`);
     assert.equal((await granted(many(100))).length, 100);
     await assert.rejects(service.handle(request(many(101)), {}, o), { code: 'DENIED' });
+  });
+
+  test('where the refresh token cannot be stored the access token is issued without it, and the log says so', async () => {
+    const log = new FakeLog();
+    const state = new MemoryStateStore(clock);
+    const refreshTokens = new RefreshTokens(state, verifier, clock, { idle: 60_000, absolute: 60_000 });
+    const parts = { routes, verifier, policy, tokens, clock, otherServices: [], refreshTokens, log };
+    service = new TokenService(parts);
+    const asked = request([], { wantsRefreshToken: true });
+    assert((await service.handle(asked, {}, o)).refreshToken !== undefined);
+    assert.deepEqual(log.entries, []);
+    state.compareAndSet = () =>
+      Promise.reject(new RegistryError('UNAVAILABLE', { reason: 'cannot write the state: ENOSPC' }));
+    const answer = await service.handle(asked, {}, o);
+    assert.equal(answer.refreshToken, undefined);
+    await tokens.open(answer.issued.token, { ...o, service: 'docker.test' });
+    assert.deepEqual(
+      log.entries.map(({ level, fields }) => [level, fields]),
+      [['warn', { principal: 'local:alice', reason: 'UNAVAILABLE: cannot write the state: ENOSPC' }]],
+    );
+    state.compareAndSet = () => Promise.reject(new TypeError('a bug'));
+    await assert.rejects(service.handle(asked, {}, o), TypeError);
   });
 
   test('refresh tokens are refused where they are off', async () => {

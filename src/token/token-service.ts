@@ -4,6 +4,7 @@ import {
   type Clock,
   type Decision,
   type IssuedToken,
+  type Log,
   type Policy,
   type Principal,
   qualifiedName,
@@ -11,7 +12,8 @@ import {
   type Verifier,
 } from '../contracts/index.js';
 import { authenticate } from '../decorators/authenticate.js';
-import { RegistryError } from '../errors.js';
+import { noteUser } from '../decorators/note-user.js';
+import { describeError, RegistryError } from '../errors.js';
 import { shorten } from '../reference/repository-name.js';
 import { mergeScopes, parseScope, printScope, type Scope } from '../reference/scope.js';
 import type { RouteTable } from '../routing/route-table.js';
@@ -42,6 +44,8 @@ export interface TokenAnswer {
 
 /** What the token line of the log says; filled in as it becomes known. */
 export interface TokenRecord {
+  /** The user name shown with a password, accepted or refused, where a verifier knows it. */
+  user?: string;
   principal?: string;
   verifier?: string;
   service?: string;
@@ -60,6 +64,8 @@ export interface TokenServiceParts {
   /** Other registries, by their service name, that trust our tokens. */
   readonly otherServices: readonly string[];
   readonly clock: Clock;
+  /** Told of a refresh token that could not be stored. */
+  readonly log?: Log;
 }
 
 /** The token endpoint (distribution `docs/content/spec/auth/token.md` and `oauth.md`): who asks, what of it is allowed. */
@@ -79,7 +85,7 @@ export class TokenService {
     if (request.scopes.length === 0 && request.credentials.shown.kind === 'none' && !request.refreshToken) {
       throw new RegistryError('UNAUTHORIZED', { reason: 'neither credentials nor a scope' });
     }
-    const who = await this.#authenticate(request, service, o);
+    const who = await this.#authenticate(request, service, record, o);
     record.principal = qualifiedName(who);
     record.verifier = who.verifier;
 
@@ -95,14 +101,32 @@ export class TokenService {
       service,
     });
     const wantsRefreshToken = request.wantsRefreshToken && request.refreshToken === undefined;
-    const refreshToken = wantsRefreshToken
-      ? await this.#parts.refreshTokens?.issue(who, service, o)
-      : undefined;
+    const refreshToken = wantsRefreshToken ? await this.#refreshToken(who, service, o) : undefined;
     return { issued, granted, ...(refreshToken && { refreshToken }) };
   }
 
-  async #authenticate(request: TokenRequest, service: string, o: CallOptions): Promise<Principal> {
-    if (request.refreshToken === undefined) return authenticate(this.#parts.verifier, request.credentials, o);
+  /** A state that cannot be written (a full disk) must not stop pulls: the answer then goes without. */
+  async #refreshToken(who: Principal, service: string, o: CallOptions): Promise<Secret | undefined> {
+    try {
+      return await this.#parts.refreshTokens?.issue(who, service, o);
+    } catch (error) {
+      o.signal.throwIfAborted();
+      if (!(error instanceof RegistryError) || error.code !== 'UNAVAILABLE') throw error;
+      const fields = { principal: qualifiedName(who), reason: describeError(error) };
+      this.#parts.log?.warn(fields, 'no refresh token: it cannot be stored now');
+      return undefined;
+    }
+  }
+
+  async #authenticate(
+    request: TokenRequest,
+    service: string,
+    record: TokenRecord,
+    o: CallOptions,
+  ): Promise<Principal> {
+    if (request.refreshToken === undefined) {
+      return authenticate(noteUser(this.#parts.verifier, record), request.credentials, o);
+    }
     if (this.#parts.refreshTokens === undefined) {
       throw new RegistryError('UNAUTHORIZED', { reason: 'refresh tokens are off' });
     }

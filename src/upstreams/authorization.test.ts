@@ -105,6 +105,26 @@ describe('authorization towards an upstream', () => {
     assert.equal(remote.tokenRequests.length, 2);
   });
 
+  test('a 401 without a challenge to a kept token: one retry with a fresh one', async (t) => {
+    const remote = await registry(t, { auth: { kind: 'token', ...user } });
+    const { fetch } = await openUpstream(t, remote.url, { credentials: sourceOf(robot) });
+    await fetch('GET', app);
+    const bare = { answer: { status: 401 } };
+    remote.faults.add({ path: '/manifests/' }, bare, 1);
+    assert.equal((await fetch('GET', app)).status, 200);
+    assert.equal(remote.tokenRequests.length, 2);
+    remote.faults.add({ path: '/manifests/' }, bare, 2);
+    await assert.rejects(fetch('GET', app), failsWith('NAME_UNKNOWN', /401 to its own token/));
+    assert.equal(remote.tokenRequests.length, 3);
+  });
+
+  test('a 401 without a challenge to a password: the ping tells what it means', async (t) => {
+    const remote = await registry(t, { auth: { kind: 'basic', ...user } });
+    const { fetch } = await openUpstream(t, remote.url, { credentials: sourceOf(robot) });
+    remote.faults.add({ path: '/manifests/' }, { answer: { status: 401 } });
+    await assert.rejects(fetch('GET', app), failsWith('NAME_UNKNOWN'));
+  });
+
   for (const kind of ['basic', 'token'] as const) {
     test(`a refused ${kind} password is replaced by the source's next one`, async (t) => {
       const remote = await registry(t, { auth: { kind, ...user } });
@@ -120,7 +140,7 @@ describe('authorization towards an upstream', () => {
       const credentials = sourceOf(password('robot', 'old-password'));
       const { fetch, logged } = await openUpstream(t, remote.url, { credentials });
       await assert.rejects(fetch('GET', app), failsWith('UNAVAILABLE', /refuses our credential/));
-      assert.match(logged.join('\n'), /refuses our credential/);
+      assert.match(logged.join('\n'), /refuses our credential.*"upstream":"test"/);
       assert.doesNotMatch(logged.join('\n'), /old-password/);
     });
   }

@@ -53,6 +53,7 @@ export class Authorizer {
   readonly #flights: SingleFlight<LearnedChallenge>;
   #challenge: LearnedChallenge | undefined;
   #pinged = false;
+  #warned = false;
 
   constructor(settings: AuthorizerSettings) {
     this.#s = settings;
@@ -157,9 +158,19 @@ export class Authorizer {
     const answer = await this.#sendPing(undefined, signal);
     if (answer.status === 401) return this.#relearn(answer);
     this.#pinged = answer.status === 200;
+    if (!this.#pinged) this.#warnOfPing(answer.status);
     const nothing: LearnedChallenge = { kind: 'none' };
     if (this.#pinged) this.#challenge = nothing;
     return nothing;
+  }
+
+  /** Once, for it is asked again with every request. */
+  #warnOfPing(status: number): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    const { host } = this.#s.rules.upstream;
+    const doubt = status < 500 && status !== 429 ? ': is it a registry, and is the scheme right?' : '';
+    this.#s.log.warn({ host, status }, `the upstream answers ${status} to /v2/${doubt}`);
   }
 
   async #letsIn(header: Secret, o: CallOptions): Promise<boolean> {
@@ -184,9 +195,13 @@ export class Authorizer {
     return answer;
   }
 
+  /** A 401 that says nothing of how to ask leaves what is known: a registry's own 401, or a gateway's before it. */
   #relearn(answer: Answer): LearnedChallenge {
+    const header = answer.headers.get('www-authenticate');
+    const known = this.#challenge;
+    if (header === undefined && known !== undefined && known.kind !== 'none') return known;
     try {
-      const challenge = learnChallenge(answer.headers.get('www-authenticate') ?? '', this.#s.rules);
+      const challenge = learnChallenge(header ?? '', this.#s.rules);
       if (challenge === undefined) throw this.#loud('the upstream answers 401 without a challenge we know');
       this.#challenge = challenge;
       return challenge;

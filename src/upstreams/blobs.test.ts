@@ -66,6 +66,22 @@ describe('a blob of an upstream', () => {
     });
   }
 
+  test('one range goes up as it was meant; anything else is ignored, with its if-range', async (t) => {
+    const remote = await registry(t, {});
+    const { fetch } = await openUpstream(t, remote.url, { credentials: credentials() });
+    for (const [range, sent] of [
+      [' BYTES=5-14', 'bytes=5-14'],
+      ['bytes=0-1,4-5', undefined],
+      ['lines=1-2', undefined],
+    ] as const) {
+      const answer = await fetch('GET', blob, { headers: { range, 'if-range': '"x"' } });
+      answer.body?.destroy();
+      const { headers } = remote.requests.at(-1) ?? assert.fail();
+      assert.equal(headers.range, sent);
+      assert.equal(headers['if-range'], sent && '"x"');
+    }
+  });
+
   test('is handed on as its storage URL where the configuration says so; a HEAD is not', async (t) => {
     for (const redirect of ['absolute', 'relative'] as const) {
       const remote = await registry(t, { storage: { redirect } });

@@ -6,7 +6,14 @@ import type { RegistryOperation } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { digestOf } from '../reference/digest.js';
 import { startMemoryRegistry } from '../testing/index.js';
-import { bytesOfBody, failsWith, openUpstream, operations } from './opened-upstream.test.js';
+import {
+  bytesOfBody,
+  failsWith,
+  openUpstream,
+  operations,
+  password,
+  sourceOf,
+} from './opened-upstream.test.js';
 
 async function registry(t: TestContext) {
   const started = await startMemoryRegistry({ verifyBlobs: false });
@@ -28,6 +35,7 @@ describe("an upstream's error", () => {
     readonly code: string;
     readonly becomes?: number;
     readonly message?: RegExp;
+    readonly reason?: RegExp;
     readonly retryAfter?: number;
   }
   const cases: Readonly<Record<string, Case>> = {
@@ -42,7 +50,7 @@ describe("an upstream's error", () => {
       headers: { 'retry-after': '17' },
       body: error('TOOMANYREQUESTS', 'slow down'),
       code: 'TOOMANYREQUESTS',
-      message: /^slow down$/,
+      message: /^too many requests$/,
       retryAfter: 17,
     },
     'too many, for ages': {
@@ -60,6 +68,20 @@ describe("an upstream's error", () => {
       message: /^tag is\?\? immutable$/,
     },
     'another 4xx without a code': { status: 418, code: 'UNKNOWN', becomes: 418 },
+    'a 400 with a code': { status: 400, body: error('TAG_INVALID'), code: 'TAG_INVALID', becomes: 400 },
+    'a 400 without a registry error': {
+      status: 400,
+      body: '<html>',
+      code: 'UNAVAILABLE',
+      becomes: 503,
+      reason: /400 without a registry error$/,
+    },
+    'a 400 with errors of another form': {
+      status: 400,
+      body: '{"errors":["no"]}',
+      code: 'UNAVAILABLE',
+      becomes: 503,
+    },
     'a 4xx that calls itself UNAUTHORIZED': {
       status: 400,
       body: error('UNAUTHORIZED'),
@@ -71,24 +93,44 @@ describe("an upstream's error", () => {
       body: '<html>',
       code: 'MANIFEST_UNKNOWN',
       message: /^manifest unknown$/,
+      reason: /^the upstream answers 404 without a registry error$/,
+    },
+    'a 404 in words of its own': {
+      status: 404,
+      body: error('MANIFEST_UNKNOWN', 'nothing in bucket b-17'),
+      code: 'MANIFEST_UNKNOWN',
+      message: /^manifest unknown$/,
+      reason: /^the upstream answers 404 MANIFEST_UNKNOWN$/,
+    },
+    'a 404 with a code of its own': {
+      status: 404,
+      body: error('GONE_FISHING'),
+      code: 'MANIFEST_UNKNOWN',
+      reason: /^the upstream answers 404$/,
     },
     'a message with the repository': {
-      status: 404,
-      body: error('MANIFEST_UNKNOWN', 'no Team/App:v1 here'),
-      code: 'MANIFEST_UNKNOWN',
-      message: /^manifest unknown$/,
+      status: 412,
+      body: error('MANIFEST_INVALID', 'no Team/App:v1 here'),
+      code: 'MANIFEST_INVALID',
+      message: /^manifest invalid$/,
     },
     'a message with the namespace': {
-      status: 404,
-      body: error('MANIFEST_UNKNOWN', 'project "team" is gone'),
-      code: 'MANIFEST_UNKNOWN',
-      message: /^manifest unknown$/,
+      status: 412,
+      body: error('MANIFEST_INVALID', 'project "team" is full'),
+      code: 'MANIFEST_INVALID',
+      message: /^manifest invalid$/,
     },
     'a giant message': {
-      status: 404,
-      body: error('MANIFEST_UNKNOWN', 'x'.repeat(10_000)),
-      code: 'MANIFEST_UNKNOWN',
+      status: 412,
+      body: error('MANIFEST_INVALID', 'x'.repeat(10_000)),
+      code: 'MANIFEST_INVALID',
       message: /^x{300}…$/,
+    },
+    'a message with our user name': {
+      status: 412,
+      body: error('MANIFEST_INVALID', 'quota of ACME-Robot exceeded'),
+      code: 'MANIFEST_INVALID',
+      message: /^manifest invalid$/,
     },
     'a 500': {
       status: 500,
@@ -102,20 +144,30 @@ describe("an upstream's error", () => {
   };
   for (const [name, expected] of Object.entries(cases)) {
     test(`${name} is ${expected.code}`, async (t) => {
-      const remote = await registry(t);
+      const auth = { kind: 'basic', username: 'acme-robot', password: 'x' } as const;
+      const remote = await startMemoryRegistry({ auth });
+      t.after(() => remote.close());
       const { status, headers = {}, body = '' } = expected;
       remote.faults.add({ path: /\/team\// }, { answer: { status, headers, body } });
-      const { fetch } = await openUpstream(t, remote.url);
+      const credentials = sourceOf(password(auth.username, auth.password));
+      const { fetch } = await openUpstream(t, remote.url, { credentials });
       await assert.rejects(fetch('GET', expected.of ?? manifest), (error) => {
         assert.ok(error instanceof RegistryError);
         assert.equal(error.code, expected.code);
         if (expected.becomes !== undefined) assert.equal(error.status, expected.becomes);
         if (expected.message !== undefined) assert.match(error.message, expected.message);
+        if (expected.reason !== undefined) assert.match(error.reason ?? '', expected.reason);
         assert.equal(error.retryAfter, expected.retryAfter);
         return true;
       });
     });
   }
+});
+
+test('a 404 to a HEAD has no body to tell by', async (t) => {
+  const remote = await registry(t);
+  const { fetch } = await openUpstream(t, remote.url);
+  await assert.rejects(fetch('HEAD', manifest), failsWith('MANIFEST_UNKNOWN', /^the upstream answers 404$/));
 });
 
 describe('an upstream that does not answer', () => {

@@ -1,6 +1,6 @@
 import type { RegistryResponse } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
-import { parseRange } from '../protocol/range.js';
+import { parseRange, printRange } from '../protocol/range.js';
 import { isComputable } from '../reference/digest.js';
 import { contentLength, downwardHeaders, isEncoded, upwardHeaders } from './answer-headers.js';
 import type { Outcome } from './authorized-client.js';
@@ -86,9 +86,12 @@ function send(
   method: 'GET' | 'HEAD',
   redirects: 'follow' | 'hand-on',
 ): Promise<Outcome> {
-  const ranged = method === 'GET' && wantedRange(call) !== undefined;
-  const without = ['content-type', 'content-length', ...(ranged ? [] : ['range', 'if-range'])];
-  const headers = upwardHeaders(call.request.headers, without);
+  const range = method === 'GET' ? wantedRange(call) : undefined;
+  const without = ['content-type', 'content-length', 'range', ...(range === undefined ? ['if-range'] : [])];
+  const headers = {
+    ...upwardHeaders(call.request.headers, without),
+    ...(range !== undefined && { range: printRange(range) }),
+  };
   return client.send({ method, target: call.target, headers, redirects, signal: call.signal });
 }
 

@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import type { RegistryResponse } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { readBounded } from '../protocol/read-bounded.js';
 import { type Digest, digestAlgorithm, digestOf, isComputable, isDigest } from '../reference/digest.js';
 import { contentLength, downwardHeaders, isEncoded, upwardHeaders } from './answer-headers.js';
-import { cut, discard, readBounded } from './bodies.js';
+import { cut, discard } from './bodies.js';
 import { failure, type OperationOf, type UpstreamCall, type UpstreamTools } from './upstream-call.js';
 
 const maxManifest = 4 * 1024 * 1024;

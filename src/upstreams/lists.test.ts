@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
+import { maxPageQuery } from '../protocol/page-query.js';
 import { startMemoryRegistry, tinyImage } from '../testing/index.js';
 import { nextPage } from './next-page.js';
 import {
@@ -44,7 +45,7 @@ describe('lists of an upstream', () => {
     response.body?.destroy();
     assert.equal(response.nextPage, undefined);
     assert.equal(counts.get('upstream_links_dropped_total{}'), 1);
-    assert.match(logged.join('\n'), /leads elsewhere/);
+    assert.match(logged.join('\n'), /leads elsewhere.*"upstream":"test"/);
   });
 
   test('the catalogue and referrers', async (t) => {
@@ -73,6 +74,7 @@ describe('lists of an upstream', () => {
 describe('the next page', () => {
   const page = new URL('https://reg.example.com:5000/v2/team/app/tags/list?n=2');
   const path = '/v2/team/app/tags/list';
+  const longest = `last=${'a'.repeat(maxPageQuery - 'last='.length)}`;
   const cases: readonly (readonly [link: string | undefined, next: string | undefined])[] = [
     [undefined, undefined],
     ['<x>; rel="prev"', undefined],
@@ -87,7 +89,8 @@ describe('the next page', () => {
     ['</v2/team/other/tags/list?last=a>; rel="next"', 'elsewhere'],
     [`<${path}/../../../other/tags/list?last=a>; rel="next"`, 'elsewhere'],
     [`<${path}>; rel="next"`, 'elsewhere'],
-    [`<${path}?last=${'a'.repeat(5000)}>; rel="next"`, 'elsewhere'],
+    [`<${path}?${longest}>; rel="next"`, longest],
+    [`<${path}?${longest}a>; rel="next"`, 'elsewhere'],
     ['<https://[>; rel="next"', 'elsewhere'],
   ];
   for (const [link, next] of cases) {

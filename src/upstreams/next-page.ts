@@ -1,6 +1,5 @@
 import { nextLink } from '../protocol/link.js';
-
-const maxQuery = 4096;
+import { maxPageQuery } from '../protocol/page-query.js';
 
 /**
  * The query of a list's next page. Its link must continue the same list: the upstream's own origin, the same path.
@@ -17,5 +16,5 @@ export function nextPage(link: string | undefined, page: URL): string | 'elsewhe
   if (!same) return 'elsewhere';
   if (next.searchParams.has('ns')) next.searchParams.delete('ns'); // it selects a route of ours, not a page
   const query = next.search.slice(1);
-  return query === '' || query.length > maxQuery ? 'elsewhere' : query;
+  return query === '' || query.length > maxPageQuery ? 'elsewhere' : query;
 }

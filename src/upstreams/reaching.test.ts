@@ -51,9 +51,53 @@ describe('reaching an upstream', () => {
     const remote = await startMemoryRegistry({ tls });
     t.after(() => remote.close());
     const without = await openUpstream(t, remote.url);
-    await assert.rejects(without.fetch('GET', operations.ping), failsWith('UNAVAILABLE'));
+    await assert.rejects(
+      without.fetch('GET', operations.ping),
+      failsWith(
+        'UNAVAILABLE',
+        /^no answer from 127\S+: its certificate is not trusted: name its authority as `ca`$/,
+      ),
+    );
     const trusting = await openUpstream(t, remote.url, { ca: tls.file });
     assert.equal((await trusting.fetch('GET', operations.ping)).status, 200);
+  });
+
+  test('with a certificate for another name, or without TLS, says so', async (t) => {
+    const tls = certificate(t);
+    const other = await startMemoryRegistry({ tls, host: '127.0.0.2' });
+    t.after(() => other.close());
+    const named = await openUpstream(t, other.url, { ca: tls.file });
+    await assert.rejects(
+      named.fetch('GET', operations.ping),
+      failsWith('UNAVAILABLE', /is for another name$/),
+    );
+    const plain = await startMemoryRegistry();
+    t.after(() => plain.close());
+    const asked = await openUpstream(t, plain.url.replace('http:', 'https:'));
+    await assert.rejects(
+      asked.fetch('GET', operations.ping),
+      failsWith('UNAVAILABLE', /: it does not speak TLS here: is it http:\/\/\?$/),
+    );
+  });
+
+  test('in plain http where TLS is spoken is UNAVAILABLE, and a warning asks for the scheme, once', async (t) => {
+    const gateway = await startMemoryRegistry();
+    t.after(() => gateway.close());
+    // As nginx answers plain http on a port for TLS.
+    gateway.faults.add(
+      {},
+      { answer: { status: 400, body: '<html>The plain HTTP request was sent to HTTPS port' } },
+    );
+    const { fetch, logged } = await openUpstream(t, gateway.url);
+    for (let i = 0; i < 2; i++) {
+      await assert.rejects(
+        fetch('GET', operations.tags('team/app')),
+        failsWith('UNAVAILABLE', /answers 400 without a registry error/),
+      );
+    }
+    const warned = logged.filter((line) => /\/v2\/: is it a registry, and is the scheme right\?/.test(line));
+    assert.equal(warned.length, 1);
+    assert.match(warned[0] ?? '', /"upstream":"test".*"status":400/);
   });
 
   test('a CA file that is missing or empty is said at start', async (t) => {
@@ -86,7 +130,7 @@ describe('reaching an upstream', () => {
   });
 
   test('Docker Hub is known by its names', async (t) => {
-    for (const host of ['docker.io', 'registry-1.docker.io', 'index.docker.io']) {
+    for (const host of ['docker.io', 'registry-1.docker.io', 'index.docker.io', 'hub.docker.com']) {
       const { upstream } = await openUpstream(t, `https://${host}`);
       assert.equal(upstream.registry, 'docker.io');
       assert.equal(upstream.canonicalName('alpine'), 'library/alpine');

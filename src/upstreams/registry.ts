@@ -11,8 +11,10 @@ import { Authorizer } from './authorizer.js';
 import { MeteredTransport } from './metered-transport.js';
 import { presetFor } from './presets/index.js';
 import { RegistryUpstream } from './registry-upstream.js';
+import { ShownUserNames } from './shown-user-names.js';
 import { PooledTransport } from './transport.js';
 import { trustWith } from './trust.js';
+import { upstreamLog } from './upstream-log.js';
 import { upstreamMetrics } from './upstream-metrics.js';
 import { UpstreamTokens } from './upstream-tokens.js';
 
@@ -33,8 +35,9 @@ const config = z.strictObject({
     .refine(isOrigin, origin)
     .transform((text) => new URL(text))
     .describe(
-      'The registry: `https://host[:port]`, or `http://` for one without TLS. `https://docker.io` and ' +
-        '`https://registry-1.docker.io` are Docker Hub, with its token host and `library/`.',
+      'The registry: `https://host[:port]`, or `http://` for one without TLS. `https://docker.io`, ' +
+        '`https://registry-1.docker.io`, `https://index.docker.io` and `https://hub.docker.com` are Docker Hub, with its ' +
+        'token host and `library/`.',
     ),
   blobs: z
     .enum(['redirect', 'stream'])
@@ -98,7 +101,9 @@ type Dependencies = DriverDependencies & { readonly credentials: CredentialSourc
 const maxTokenTime = 30_000;
 
 function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: PooledTransport) {
-  const { clock, log, credentials } = dependencies;
+  const { clock } = dependencies;
+  const log = upstreamLog(dependencies.log, dependencies.id);
+  const credentials = new ShownUserNames(dependencies.credentials);
   const preset = presetFor(settings.url);
   const upstream = preset.registry ?? new URL(settings.url.origin);
   const registry = parseRegistryHost(preset.credentialHost ?? upstream.host);
@@ -125,6 +130,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
     tools: {
       client: new AuthorizedClient(transport, authorizer, upstream),
       upstream,
+      userNames: () => credentials.names,
       blobs: settings.blobs,
       bodyTime: settings.timeouts.headers + settings.timeouts.idle,
       clock,

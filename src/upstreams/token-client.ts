@@ -1,7 +1,8 @@
 import type { CallOptions, Credential } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { readBounded } from '../protocol/read-bounded.js';
 import { Secret } from '../secret.js';
-import { cut, readBounded } from './bodies.js';
+import { cut } from './bodies.js';
 import type { Answer, OutgoingRequest, Transport } from './transport.js';
 import { retryAfter } from './upstream-errors.js';
 import { userAgent } from './user-agent.js';

@@ -5,6 +5,7 @@ import type { Headers } from '../contracts/index.js';
 import { untilAborted } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
+import { connectionHint } from './connection-hint.js';
 
 /** Milliseconds. */
 export interface Timeouts {
@@ -156,7 +157,9 @@ function wasClosed(error: unknown): boolean {
 }
 
 function noAnswer(url: URL, cause: unknown): RegistryError {
-  return new RegistryError('UNAVAILABLE', { reason: `no answer from ${url.host}`, cause });
+  const hint = connectionHint(cause);
+  const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
+  return new RegistryError('UNAVAILABLE', { reason, cause });
 }
 
 function headerMap(headers: Record<string, string | string[] | undefined>): Headers {

@@ -10,6 +10,8 @@ import type { UpstreamMetrics } from './upstream-metrics.js';
 export interface UpstreamTools {
   readonly client: AuthorizedClient;
   readonly upstream: URL;
+  /** Of the credentials that were shown. */
+  readonly userNames: () => readonly string[];
   /** Blobs: the bytes, or where they are. */
   readonly blobs: 'redirect' | 'stream';
   /** Milliseconds for a manifest's whole body. */
@@ -41,6 +43,10 @@ export async function failure(
     return new RegistryError('UNAVAILABLE', { reason: `the upstream's storage answers ${answer.status}` });
   }
   const repository = call.target.repository;
-  const hidden = { host: tools.upstream.host, ...(repository !== undefined && { repository }) };
-  return answerError(answer, call.operation, hidden, tools.clock.now());
+  const hidden = {
+    host: tools.upstream.host,
+    userNames: tools.userNames(),
+    ...(repository !== undefined && { repository }),
+  };
+  return answerError(answer, call.request, hidden, tools.clock.now());
 }

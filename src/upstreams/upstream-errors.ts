@@ -1,7 +1,8 @@
-import type { RegistryOperation } from '../contracts/index.js';
+import type { RegistryOperation, RegistryRequest } from '../contracts/index.js';
 import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
+import { readBounded } from '../protocol/read-bounded.js';
 import { shorten } from '../reference/repository-name.js';
-import { cut, readBounded } from './bodies.js';
+import { cut } from './bodies.js';
 import type { Answer } from './transport.js';
 
 const maxErrorBody = 64 * 1024;
@@ -21,6 +22,7 @@ const ownCodes: readonly ErrorCode[] = ['UNAUTHORIZED', 'UNAVAILABLE', 'UNKNOWN'
 /** What an upstream's message must not hold on its way to a client. */
 export interface Hidden {
   readonly host: string;
+  readonly userNames: readonly string[];
   readonly repository?: string;
 }
 
@@ -31,7 +33,7 @@ export interface Hidden {
  */
 export async function answerError(
   answer: Answer,
-  operation: RegistryOperation,
+  { method, operation }: Pick<RegistryRequest, 'method' | 'operation'>,
   hidden: Hidden,
   now: number,
 ): Promise<RegistryError> {
@@ -44,19 +46,29 @@ export async function answerError(
     return new RegistryError('UNAVAILABLE', { ...options, reason: `the upstream answers ${status}` });
   }
   const theirs = await readError(answer);
-  const message = publicMessage(theirs.message, hidden);
-  const said = message === undefined ? options : { ...options, message };
-  const reason = `the upstream answers ${status}${theirs.code ? ` ${theirs.code}` : ''}`;
-  if (status === 429) return new RegistryError('TOOMANYREQUESTS', { ...said, reason });
+  const { code } = theirs;
+  // The answer to a HEAD has no body to tell by.
+  const foreign = !theirs.isRegistryError && method !== 'HEAD';
+  const what = foreign ? ' without a registry error' : code === undefined ? '' : ` ${code}`;
+  const reason = `the upstream answers ${status}${what}`;
+  // Nothing a read of ours can be blamed for: a gateway, a port for TLS, a host that is no registry.
+  if (status === 400 && foreign && method === 'GET') {
+    return new RegistryError('UNAVAILABLE', { ...options, reason });
+  }
+  if (status === 429) return new RegistryError('TOOMANYREQUESTS', { ...options, reason });
   if (status === 416) return new RegistryError('RANGE_INVALID', { reason });
-  const code = theirs.code;
   if (status === 404) {
     const known = code !== undefined && errorTable[code].http === 404;
-    return new RegistryError(known ? code : unknownCode(operation), { ...said, reason });
+    return new RegistryError(known ? code : unknownCode(operation), { ...options, reason });
   }
-  if (code !== undefined) return new RegistryError(code, { ...said, reason, status });
-  return new RegistryError(status === 405 ? 'UNSUPPORTED' : 'UNKNOWN', { ...said, reason, status });
+  const message = ourWords.includes(status) ? undefined : publicMessage(theirs.message, hidden);
+  const said = { ...options, reason, status, ...(message !== undefined && { message }) };
+  if (code !== undefined) return new RegistryError(code, said);
+  return new RegistryError(status === 405 ? 'UNSUPPORTED' : 'UNKNOWN', said);
 }
+
+/** What an upstream says about access, and about what is not there, names accounts and buckets: the table's text goes. */
+const ourWords: readonly number[] = [401, 403];
 
 function unknownCode(operation: RegistryOperation): ErrorCode {
   switch (operation.kind) {
@@ -71,19 +83,27 @@ function unknownCode(operation: RegistryOperation): ErrorCode {
   }
 }
 
+interface ForeignError {
+  /** It is in the specification's form, whatever its code. */
+  readonly isRegistryError: boolean;
+  readonly code?: ErrorCode;
+  readonly message?: string;
+}
+
 /** OCI distribution-spec v1.1, "Error Codes": the first of `errors`. */
-async function readError(answer: Answer): Promise<{ code?: ErrorCode; message?: string }> {
+async function readError(answer: Answer): Promise<ForeignError> {
   let first: unknown;
   try {
     const bytes = await readBounded(answer.body, maxErrorBody, errorBodyTime);
     const document: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
     first = (document as { errors?: unknown[] } | null)?.errors?.[0];
   } catch {
-    return {}; // a load balancer's HTML page, or nothing
+    return { isRegistryError: false }; // a load balancer's HTML page, or nothing
   }
-  if (typeof first !== 'object' || first === null) return {};
+  if (typeof first !== 'object' || first === null) return { isRegistryError: false };
   const { code, message } = first as { code?: unknown; message?: unknown };
   return {
+    isRegistryError: typeof code === 'string',
     ...(typeof code === 'string' && isForeignCode(code) && { code }),
     ...(typeof message === 'string' && message !== '' && { message }),
   };
@@ -94,12 +114,15 @@ function isForeignCode(code: string): code is ErrorCode {
 }
 
 /** The upstream's words, where they tell nothing of what stands behind our names. */
-function publicMessage(message: string | undefined, { host, repository }: Hidden): string | undefined {
+function publicMessage(
+  message: string | undefined,
+  { host, repository, userNames }: Hidden,
+): string | undefined {
   if (message === undefined) return undefined;
   const namespace = repository?.includes('/') ? repository.slice(0, repository.indexOf('/')) : undefined;
-  const secrets = ['://', host, repository, namespace].filter((text) => text !== undefined && text !== '');
+  const secrets = ['://', host, repository, namespace, ...userNames];
   const lower = message.toLowerCase();
-  if (secrets.some((text) => lower.includes(text as string))) return undefined;
+  if (secrets.some((text) => text && lower.includes(text.toLowerCase()))) return undefined;
   return shorten(message, 300);
 }
 

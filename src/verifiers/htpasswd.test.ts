@@ -8,6 +8,8 @@ import { setImmediate } from 'node:timers/promises';
 import { hashSync, verify } from '@node-rs/bcrypt';
 import fc from 'fast-check';
 import type { ClientCredentials } from '../contracts/index.js';
+import { CacheVerifier } from '../decorators/cache-verifier.js';
+import { ThrottleVerifier } from '../decorators/throttle-verifier.js';
 import { describeError } from '../errors.js';
 import { Secret } from '../secret.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
@@ -111,15 +113,17 @@ describe('htpasswd', () => {
   for (const version of ['2a', '2b', '2y'] as const) {
     it(`takes $${version}$`, async (t) => {
       const verifier = await setUp(t, `alice:${hashOf('wonderland', version)}\n`).open();
-      assert.deepEqual(await verifier.verify(password('alice', 'wonderland'), o), {
-        verifier: 'local',
-        name: 'alice',
-        kind: 'human',
-        groups: [],
-        attributes: {},
+      const who = await verifier.verify(password('alice', 'wonderland'), o);
+      assert.match(who?.credentialVersion ?? '', /^[\w-]{16}$/);
+      assert.deepEqual(who, {
+        ...{ verifier: 'local', name: 'alice', kind: 'human', groups: [], attributes: {} },
+        credentialVersion: who?.credentialVersion,
       });
       for (const wrong of ['wonderlanD', '', 'wonderland ', 'x'.repeat(5000)]) {
-        await assert.rejects(verifier.verify(password('alice', wrong), o), { code: 'UNAUTHORIZED' });
+        await assert.rejects(verifier.verify(password('alice', wrong), o), {
+          code: 'UNAUTHORIZED',
+          reason: 'wrong password (verifier local)',
+        });
       }
     });
   }
@@ -206,6 +210,39 @@ describe('htpasswd', () => {
     assert.deepEqual(await verifier.recheck?.(known, o), known);
     writeFileSync(path, '');
     assert.equal(await verifier.recheck?.(known, o), undefined);
+  });
+
+  it('tells by another credential version that a password was changed', async (t) => {
+    const { path, open } = setUp(t, alice);
+    const verifier = await open();
+    const known = await verifier.verify(password('alice', 'wonderland'), o);
+    assert(known);
+    writeFileSync(path, `bob:${hashOf('builder')}\n${alice}`);
+    assert.deepEqual(await verifier.recheck?.(known, o), known);
+    writeFileSync(path, `alice:${hashOf('wonderland')}\n`); // the same password set again is another one
+    const changed = await verifier.recheck?.(known, o);
+    assert.equal(changed?.name, 'alice');
+    assert.notEqual(changed?.credentialVersion, known.credentialVersion);
+  });
+
+  it('warns at start and at a reload of a file without users, and of different costs', async (t) => {
+    const { path, log, open } = setUp(t, '# nobody yet\n');
+    const verifier = await open();
+    const warnings = () => log.at('warn').map(({ message }) => message);
+    const empty = 'the users file is empty: nobody can log in';
+    assert.deepEqual(warnings(), [empty]);
+    writeFileSync(path, `${alice}bob:${hashOf('builder', '2y', 5)}\n`);
+    await verifier.verify(password('alice', 'wonderland'), o);
+    assert.deepEqual(log.at('info').at(-1)?.fields, { file: path, users: 2 });
+    assert.match(warnings()[1] ?? '', /^bcrypt costs differ/);
+    assert.deepEqual(log.at('warn')[1]?.fields, { file: path, costs: [4, 5] });
+    writeFileSync(path, '');
+    assert.equal(await verifier.verify(password('alice', 'wonderland'), o), undefined);
+    assert.deepEqual(log.at('info').at(-1)?.fields, { file: path, users: 0 });
+    assert.deepEqual(warnings().slice(2), [empty]);
+    writeFileSync(path, alice);
+    await verifier.verify(password('alice', 'wonderland'), o);
+    assert.equal(warnings().length, 3);
   });
 
   it('parses any text, or names a line', () => {
@@ -298,6 +335,26 @@ describe('password hashes', () => {
     compared[1]?.finish(true);
     compared[2]?.finish(true);
     assert.deepEqual(await Promise.all(answers), ['in', 'in', 'left', 'left', 'in']);
+  });
+
+  it('are not compared for a login that was abandoned, also behind the cache and the throttle', async (t) => {
+    const { verifier, compared, begun } = watched(t, alice);
+    const clock = new FakeClock();
+    const front = new CacheVerifier(new ThrottleVerifier(verifier, clock), clock, 30_000);
+    const stays = ['a', 'b'].map((text) => front.verify(password('alice', text), o));
+    await begun(2);
+    const leaving = new AbortController();
+    const left = ['c', 'c', 'd'].map((text) => front.verify(password('alice', text), leaving));
+    for (let i = 0; i < 20; i++) await setImmediate();
+    leaving.abort(new Error('left'));
+    for (const one of left) await assert.rejects(one, /left/);
+    stays.push(front.verify(password('alice', 'e'), o));
+    for (const i of [0, 1]) compared[i]?.finish(true);
+    await begun(3);
+    compared[2]?.finish(true);
+    for (const one of stays) assert.equal((await one)?.name, 'alice');
+    await begun(3);
+    await front.close();
   });
 
   it('let go who leaves while the hash is compared, and keep the turn until it ends', async (t) => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { verify } from '@node-rs/bcrypt';
 import { z } from 'zod';
@@ -30,6 +31,8 @@ interface Users {
   readonly hashes: ReadonlyMap<string, string>;
   /** As costly as the costliest hash of the file: compared where there is no such user (threat 16). */
   readonly dummy: string;
+  /** bcrypt costs that occur. Where they differ, the time of a refusal tells whether a user is there. */
+  readonly costs: ReadonlySet<number>;
 }
 
 /**
@@ -39,7 +42,7 @@ interface Users {
  */
 export function parseHtpasswd(text: string): Users {
   const hashes = new Map<string, string>();
-  let cost = 5;
+  const costs = new Set<number>();
   for (const [i, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '' || line.startsWith('#')) continue;
     const colon = line.indexOf(':');
@@ -47,10 +50,10 @@ export function parseHtpasswd(text: string): Users {
     const hash = line.slice(colon + 1).trim();
     if (colon < 1) throw new Error(`line ${i + 1}: expected NAME:HASH`);
     if (hashes.has(name)) throw new Error(`line ${i + 1}: the user of this line stands on an earlier one`);
-    cost = Math.max(cost, costOf(hash, i + 1));
+    costs.add(costOf(hash, i + 1));
     hashes.set(name, hash);
   }
-  return { hashes, dummy: dummyHash(cost) };
+  return { hashes, dummy: dummyHash(Math.max(5, ...costs)), costs };
 }
 
 /** A hash that no known password has; it costs as much to compare as a real one. */
@@ -89,19 +92,23 @@ export class HtpasswdVerifier implements Verifier {
       Buffer.byteLength(password) <= maxPasswordBytes &&
       (await this.#compare(password, hash ?? users.dummy, o));
     if (hash === undefined) return undefined;
-    if (!matches) throw new RegistryError('UNAUTHORIZED', { reason: `wrong password for '${this.#id}'` });
-    return this.#principal(shown.username);
+    if (!matches) {
+      throw new RegistryError('UNAUTHORIZED', { reason: `wrong password (verifier ${this.#id})` });
+    }
+    return this.#principal(shown.username, hash);
   }
 
   async recheck(known: Principal): Promise<Principal | undefined> {
     const users = await this.#users();
-    return users.hashes.has(known.name) ? this.#principal(known.name) : undefined;
+    const hash = users.hashes.get(known.name);
+    return hash === undefined ? undefined : this.#principal(known.name, hash);
   }
 
   async close(): Promise<void> {}
 
-  #principal(name: string): Principal {
-    return { verifier: this.#id, name, kind: 'human', groups: [], attributes: {} };
+  #principal(name: string, hash: string): Principal {
+    const credentialVersion = createHash('sha256').update(hash).digest('base64url').slice(0, 16);
+    return { verifier: this.#id, name, kind: 'human', groups: [], attributes: {}, credentialVersion };
   }
 
   async #users(): Promise<Users> {
@@ -134,8 +141,21 @@ export function openUsers(path: string, log: Log): ChangingFile<Users> {
     maxSize: maxFileSize,
     onFailure: (error) =>
       log.error({ reason: describeError(error) }, 'users not reloaded, the old ones stay'),
-    onChange: () => log.info({ file: path }, 'users reloaded'),
+    onChange: (users) => {
+      log.info({ file: path, users: users.hashes.size }, 'users reloaded');
+      warnOf(users, path, log);
+    },
   });
+}
+
+function warnOf({ hashes, costs }: Users, file: string, log: Log): void {
+  if (hashes.size === 0) log.warn({ file, users: 0 }, 'the users file is empty: nobody can log in');
+  if (costs.size > 1) {
+    log.warn(
+      { file, costs: [...costs].sort((a, b) => a - b) },
+      'bcrypt costs differ: how long a refusal takes tells which users there are',
+    );
+  }
 }
 
 export const driver = defineDriver({
@@ -149,7 +169,7 @@ export const driver = defineDriver({
   }),
   async open(config, { id, baseDirectory, log }) {
     const file = openUsers(resolve(baseDirectory, config.file.text), log);
-    await file.read();
+    warnOf(await file.read(), file.path, log);
     return new HtpasswdVerifier(id, file);
   },
 });

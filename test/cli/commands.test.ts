@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +54,8 @@ verifiers: [{ id: local, type: htpasswd, file: users.htpasswd }]
 policy:
   - { names: ["local:alice"], repositories: ["hub/**"], actions: [pull] }
   - { groups: ["local:release"], repositories: ["apps/**"], actions: [pull, push] }
+  - { names: ["local:*"], repositories: ["**"], actions: [push, pull], services: [registry.example.com] }
+token: { services: [registry.example.com] }
 `;
 const goodFile = write('good.yaml', good);
 
@@ -86,7 +88,17 @@ const refused: readonly (readonly [string, () => readonly string[], RegExp])[] =
       '--action',
       'pull',
     ],
-    /--repository: invalid repository name/,
+    /--repository: expected a repository name in lower case, without host and tag/,
+  ],
+  [
+    'a principal without a name',
+    () => ['explain', '--config', goodFile, '--as', 'local:', '--repository', 'a', '--action', 'pull'],
+    /--as: expected a name after local:/,
+  ],
+  [
+    'a repository with a tag',
+    () => ['explain', '--config', goodFile, '--as', 'local:bob', '--repository', 'a:1', '--action', 'pull'],
+    /--repository: expected a repository name in lower case, without host and tag/,
   ],
   [
     'a host that is not served',
@@ -94,7 +106,7 @@ const refused: readonly (readonly [string, () => readonly string[], RegExp])[] =
       'explain --as local:bob --repository a --action pull --host other.example.com --config'
         .split(' ')
         .concat(goodFile),
-    /--host: this proxy serves docker\.example\.com/,
+    /--host: this proxy serves docker\.example\.com, and issues tokens for registry\.example\.com\n/,
   ],
 ];
 for (const [what, args, message] of refused) {
@@ -126,8 +138,23 @@ test('check opens what can be opened: a users file with a bad line', async () =>
   const file = write('bad-users.yaml', good.replace('users.htpasswd', 'bad.htpasswd'));
   const { code, stderr } = await run('check', '--config', file);
   assert.equal(code, 2);
-  assert.match(stderr, /verifiers\[0\]: .*bad\.htpasswd.*line 1: expected a bcrypt hash/);
+  assert.match(
+    stderr,
+    /bad-users\.yaml: verifiers\[0\]\.file: .* bad\.htpasswd: .*line 1: expected a bcrypt hash/,
+  );
   assert.doesNotMatch(stderr, /apr1/);
+});
+
+test('check opens supplied token keys, and makes none', async () => {
+  write('no.key', 'hunter2');
+  const keys = (text: string) => good.replace('token: {', `token: { keys: ${text},`);
+  const supplied = await run('check', '--config', write('no-key.yaml', keys('{ files: [no.key] }')));
+  assert.equal(supplied.code, 2);
+  assert.match(supplied.stderr, /no-key\.yaml: token\.keys\.files\[0\]: cannot use the token key no\.key: /);
+  assert.doesNotMatch(supplied.stderr, /hunter2/);
+  const generated = await run('check', '--config', write('keys.yaml', keys('{ directory: made }')));
+  assert.equal(generated.code, 0, generated.stderr);
+  assert.ok(!existsSync(join(directory, 'made')));
 });
 
 test('check of a good file says so', async () => {
@@ -165,6 +192,32 @@ test('explain says which rule decides, and where the request would go', async ()
   const denied = await ask('--as', 'local:bob', '--repository', 'apps/x', '--action', 'push');
   assert.equal(denied.code, 1);
   assert.match(denied.stdout, /denied/);
+  assert.doesNotMatch(allowed.stdout, /^(note|rule) /m);
+  assert.match(pushed.stdout, /^note {7}push is not supported by this version/m);
+  assert.doesNotMatch(pushed.stdout, /^rule /m);
+});
+
+test('explain of a denial shows the rules that name who asks', async () => {
+  const denied = await run(
+    ...['explain', '--config', goodFile, '--as', 'local:alice', '--repository', 'apps/x', '--action', 'pull'],
+  );
+  assert.equal(denied.code, 1);
+  assert.deepEqual(denied.stdout.match(/^rule .*$/gm), [
+    'rule       policy[0] allows pull of hub/**',
+    'rule       policy[2] allows push, pull of ** on registry.example.com',
+  ]);
+});
+
+test('explain knows the registries that have their tokens from here', async () => {
+  const { code, stdout } = await run(
+    ...['explain', '--config', goodFile, '--as', 'local:bob', '--repository', 'hub/x', '--action', 'push'],
+    ...['--host', 'Registry.example.com'],
+  );
+  assert.equal(code, 0);
+  assert.match(stdout, /^decision +allowed by policy\[2\]$/m);
+  assert.match(stdout, /^repository hub\/x on registry\.example\.com$/m);
+  assert.match(stdout, /^sent to +at registry\.example\.com itself$/m);
+  assert.doesNotMatch(stdout, /^note /m);
 });
 
 test('a port that is taken: one line, exit code 2', async () => {
@@ -175,5 +228,8 @@ test('a port that is taken: one line, exit code 2', async () => {
   const { code, stderr } = await run('serve', '--config', file);
   server.close();
   assert.equal(code, 2);
-  assert.equal(stderr, `${file}: cannot listen on 127.0.0.1:${port}: another program uses this port (EADDRINUSE)\n`);
+  assert.equal(
+    stderr,
+    `${file}: cannot listen on 127.0.0.1:${port}: another program uses this port (EADDRINUSE)\n`,
+  );
 });

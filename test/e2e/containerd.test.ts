@@ -1,10 +1,41 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startLoopbackServer } from '../../src/testing/loopback-server.js';
 import { failedWith, succeeded } from './harness/command.js';
 import { startContainerd, writeHosts } from './harness/containerd.js';
 import { startFront } from './harness/front.js';
 import { requirePrograms } from './harness/require-programs.js';
-import { openWorkspace } from './harness/workspace.js';
+import { openWorkspace, type Workspace } from './harness/workspace.js';
+
+/** A registry that asks for a password and takes none. */
+async function startChallenger() {
+  const authorizations: string[] = [];
+  const { url, close } = await startLoopbackServer((request, response) => {
+    authorizations.push(request.headers.authorization ?? '');
+    response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="another"' }).end();
+  });
+  /** The header of every request so far; empty where it had none. */
+  return { url, close, authorizations: (): readonly string[] => authorizations };
+}
+
+/** Writes a hosts directory for docker.io with a mirror that is shown Basic credentials. @returns its path */
+function writeMirror(
+  workspace: Workspace,
+  name: string,
+  { mirror, server, basic }: Readonly<Record<'mirror' | 'server' | 'basic', string>>,
+): string {
+  const text = `
+server = "${server}"
+
+[host."${mirror}"]
+  capabilities = ["pull", "resolve"]
+
+  [host."${mirror}".header]
+    authorization = ["Basic ${basic}"]
+`;
+  workspace.file(`mirrors/${name}/docker.io/hosts.toml`, text);
+  return workspace.path('mirrors', name);
+}
 
 const refused = /denied|unauthorized|authorization failed|authentication required|insufficient|forbidden/i;
 
@@ -50,6 +81,33 @@ test('containerd', async (t) => {
     assert.match(open.output().slice(before), /\/v2\/team\/tiny\/manifests\//);
     await forget('docker.io/team/tiny:1');
     failedWith(await pull('docker.io/team/tiny:2', [...mirror, '--user', `bob:${passwords.bob}`]), refused);
+  });
+
+  // As Kubernetes nodes do: what `--user` says would go to the `server` as well.
+  await t.test('shows a mirror the header of its hosts.toml, and the server nothing', async () => {
+    const server = await startChallenger();
+    t.after(() => server.close());
+    const header = (user: string) => Buffer.from(user).toString('base64');
+    const hostsOf = (name: string, user: string) => [
+      '--hosts-dir',
+      writeMirror(workspace, name, { mirror: proxy.url, server: server.url, basic: header(user) }),
+    ];
+    const asAlice = hostsOf('alice', `alice:${passwords.alice}`);
+    succeeded(await pull('docker.io/team/tiny:1', asAlice));
+    await forget('docker.io/team/tiny:1');
+    assert.deepEqual(server.authorizations(), []);
+    failedWith(await pull('docker.io/team/absent:1', asAlice), /./);
+    failedWith(await pull('docker.io/team/tiny:2', hostsOf('bob', `bob:${passwords.bob}`)), refused);
+    failedWith(await pull('docker.io/team/tiny:2', hostsOf('wrong', 'alice:wrong')), refused);
+    const asked = server.authorizations();
+    assert.ok(asked.length >= 3, 'the server was not asked');
+    assert.deepEqual([...new Set(asked)], ['']);
+  });
+
+  await t.test('goes around a refusal where the hosts.toml names another server', async () => {
+    const hosts = { mirror: proxy.url, server: open.url, basic: 'd3Jvbmc6d3Jvbmc=' };
+    succeeded(await pull('docker.io/team/tiny:1', ['--hosts-dir', writeMirror(workspace, 'around', hosts)]));
+    await forget('docker.io/team/tiny:1');
   });
 
   await t.test('is refused a mirror that is not listed', async () => {

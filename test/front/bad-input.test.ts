@@ -105,8 +105,8 @@ const targets: readonly Case[] = [
   bad('broken percent-encoding', signedIn('/v2/app/manifests/%zz'), 400, 'NAME_INVALID'),
   bad('percent-encoding that is no UTF-8', signedIn('/v2/app/manifests/%ff'), 400, 'NAME_INVALID'),
   bad(
-    'a query of 3000 characters',
-    signedIn(`/v2/app/tags/list?last=${'a'.repeat(3000)}`),
+    'a query of 5000 characters',
+    signedIn(`/v2/app/tags/list?last=${'a'.repeat(5000)}`),
     400,
     'NAME_INVALID',
   ),

@@ -46,6 +46,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
       message: 'access',
       method: 'GET',
       operation: 'manifest',
+      user: 'bob',
       principal: 'local:bob',
       verifier: 'local',
       rule: 'policy[1]',
@@ -93,6 +94,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
       message: 'access',
       method: 'GET',
       operation: 'manifest',
+      user: 'bob',
       principal: 'local:bob',
       verifier: 'local',
       action: 'pull',
@@ -115,6 +117,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
       event: 'token',
       message: 'token',
       method: 'GET',
+      user: 'bob',
       principal: 'local:bob',
       verifier: 'local',
       service: 'docker.test',
@@ -131,6 +134,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
     assert.equal(line.status, 401);
     assert.equal(line.error, 'UNAUTHORIZED');
     assert.equal(line.principal, undefined);
+    assert.equal(line.user, 'bob');
     assert.deepEqual(line.asked, ['repository:open/app:pull']);
     assert.equal(line.granted, undefined);
   });

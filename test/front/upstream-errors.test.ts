@@ -98,7 +98,8 @@ routes:
       400,
       'MANIFEST_INVALID',
     ],
-    ['a 400 of a megabyte', 400, `{"errors":[{"code":"${'A'.repeat(1_000_000)}"}]}`, 400, 'UNKNOWN'],
+    ['a 400 of a megabyte', 400, `{"errors":[{"code":"${'A'.repeat(1_000_000)}"}]}`, 503, 'UNAVAILABLE'],
+    ['a 400 that is no registry error', 400, '<html>', 503, 'UNAVAILABLE'],
     ['an empty 404', 404, '', 404, 'MANIFEST_UNKNOWN'],
     ['a 201', 201, '{}', 503, 'UNAVAILABLE'],
     ['a redirect without end', 307, '', 503, 'UNAVAILABLE'],
@@ -146,7 +147,10 @@ routes:
       assertError(answer, 503, 'UNAVAILABLE');
       assertNothingShown(answer);
       assert.equal(answer.headers['www-authenticate'], undefined);
-      await front.logLine((line) => line.level === 'error' && /credential/.test(String(line.message)));
+      const line = await front.logLine(
+        (one) => one.level === 'error' && /credential/.test(String(one.message)),
+      );
+      assert.match(String(line.upstream), /^(one|two)$/);
     });
   }
 
