@@ -7,8 +7,8 @@ import { describeError, type ErrorCode, errorTable, hasCode, RegistryError } fro
 describe('the error table', () => {
   for (const [code, row] of Object.entries(errorTable)) {
     it(`${code} has an HTTP error status, a gRPC error status and a message`, () => {
-      assert(row.http >= 400 && row.http <= 599);
-      assert(row.grpc >= 1 && row.grpc <= 16);
+      assert.ok(row.http >= 400 && row.http <= 599, 'row.http >= 400 && row.http <= 599');
+      assert.ok(row.grpc >= 1 && row.grpc <= 16, 'row.grpc >= 1 && row.grpc <= 16');
       assert.notEqual(row.message, '');
       const error = new RegistryError(code as ErrorCode);
       assert.equal(error.status, row.http);
@@ -66,9 +66,15 @@ describe('RegistryError', () => {
 });
 
 it('hasCode knows the code of an error of Node', () => {
-  assert(hasCode(Object.assign(new Error('x'), { code: 'ENOENT' }), 'ENOENT'));
-  assert(!hasCode(Object.assign(new Error('x'), { code: 'EACCES' }), 'ENOENT'));
-  assert(!hasCode({ code: 'ENOENT' }, 'ENOENT'));
+  assert.ok(
+    hasCode(Object.assign(new Error('x'), { code: 'ENOENT' }), 'ENOENT'),
+    "hasCode(Object.assign(new Error('x'), { code: 'ENOENT' }), 'ENOENT')",
+  );
+  assert.ok(
+    !hasCode(Object.assign(new Error('x'), { code: 'EACCES' }), 'ENOENT'),
+    "!hasCode(Object.assign(new Error('x'), { code: 'EACCES' }), 'ENOENT')",
+  );
+  assert.ok(!hasCode({ code: 'ENOENT' }, 'ENOENT'), "!hasCode({ code: 'ENOENT' }, 'ENOENT')");
 });
 
 describe('describeError', () => {

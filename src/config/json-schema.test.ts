@@ -92,7 +92,7 @@ describe('the JSON Schema', async () => {
     it(`refuses ${name}`, () => {
       const text = example.replace(from, to);
       assert.notEqual(text, example);
-      assert(!accepts(schema, parse(text)));
+      assert.ok(!accepts(schema, parse(text)), '!accepts(schema, parse(text))');
     });
   }
 

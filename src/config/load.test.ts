@@ -628,7 +628,7 @@ describe('the file itself', () => {
 
   it('is not there', async () => {
     const result = await loadConfiguration(join(directory, 'absent.yaml'), drivers);
-    assert('problems' in result);
+    assert.ok('problems' in result, "'problems' in result");
     assert.match(result.problems.map(formatProblem).join(), /absent\.yaml: cannot be read: ENOENT/);
   });
 });

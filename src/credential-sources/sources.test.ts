@@ -191,7 +191,7 @@ describe('docker-config', () => {
       writeFileSync(join(base, 'c'), text);
       const config = dockerConfig.config.parse({ file: 'c' });
       await assert.rejects(dockerConfig.open(config, dependencies(base)), (error) => {
-        assert.ok(error instanceof Error);
+        assert.ok(error instanceof Error, 'error instanceof Error');
         assert.match(error.message, message);
         assert.doesNotMatch(error.message, /hunter2/);
         return true;
@@ -231,7 +231,7 @@ describe('docker-config', () => {
       t,
       `echo x >> "$(dirname "$0")/calls"; ${answer('<token>', '$(wc -l < "$(dirname "$0")/calls" | tr -d " ")')}`,
     );
-    assert.ok(base);
+    assert.ok(base, 'base');
     const clock = new FakeClock();
     const { source } = await open(t, { credsStore: 'test' }, clock);
     const all = await Promise.all(Array.from({ length: 10 }, () => ask(source, 'gcr.io/a')));
@@ -265,7 +265,7 @@ describe('docker-config', () => {
       helper(t, script);
       const { source } = await open(t, { credsStore: 'test' });
       await assert.rejects(ask(source, 'gcr.io/a'), (error) => {
-        assert.ok(error instanceof RegistryError);
+        assert.ok(error instanceof RegistryError, 'error instanceof RegistryError');
         assert.equal(error.code, 'UNAVAILABLE');
         assert.doesNotMatch(`${error.reason} ${error.cause}`, /hunter2/);
         return true;

@@ -105,7 +105,10 @@ describe('CacheVerifier', () => {
   it('holds no password', async () => {
     const { verifier } = setUp();
     await verifier.verify(right, o);
-    assert(!inspect(verifier, { depth: 12, showHidden: true }).includes('right'));
+    assert.ok(
+      !inspect(verifier, { depth: 12, showHidden: true }).includes('right'),
+      "!inspect(verifier, { depth: 12, showHidden: true }).includes('right')",
+    );
   });
 
   it('refuses who has left already, also what it remembers', async () => {
@@ -118,13 +121,13 @@ describe('CacheVerifier', () => {
     const { inner, verifier } = setUp();
     await verifier.verify(right, o);
     await verifier.close();
-    assert(inner.closed);
+    assert.ok(inner.closed, 'inner.closed');
   });
 
   it('passes recheck on, every time', async () => {
     const { inner, verifier } = setUp();
     const alice = await verifier.verify(right, o);
-    assert(alice);
+    assert.ok(alice, 'alice');
     assert.deepEqual(await verifier.recheck(alice, o), alice);
     inner.users.delete('alice');
     assert.equal(await verifier.recheck(alice, o), undefined);

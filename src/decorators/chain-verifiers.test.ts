@@ -79,7 +79,10 @@ describe('ChainVerifier', () => {
   it('closes all', async () => {
     const all = [new FakeVerifier('first'), new FakeVerifier('second')];
     await chain(...all).close();
-    assert(all.every((verifier) => verifier.closed));
+    assert.ok(
+      all.every((verifier) => verifier.closed),
+      'all.every((verifier) => verifier.closed)',
+    );
   });
 });
 

@@ -32,7 +32,7 @@ function setUp(limits = { failures: 3, window: 60_000 }) {
     try {
       return (await verifier.verify(credentials, o))?.name ?? 'nobody';
     } catch (error) {
-      assert(error instanceof RegistryError);
+      assert.ok(error instanceof RegistryError, 'error instanceof RegistryError');
       return error.code;
     }
   };
@@ -170,7 +170,7 @@ describe('ThrottleVerifier', () => {
     const alice: Principal = { verifier: 'local', name: 'alice', kind: 'human', groups: [], attributes: {} };
     assert.deepEqual(await verifier.recheck(alice, o), alice);
     await verifier.close();
-    assert(inner.closed);
+    assert.ok(inner.closed, 'inner.closed');
   });
 });
 

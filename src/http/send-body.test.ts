@@ -99,7 +99,10 @@ describe('sendBody', () => {
       const source = body();
       const { outcome, whole } = await exchange(t, source, length);
       assert.equal(whole, false);
-      assert.ok(outcome.error instanceof Error && !(outcome.error instanceof ClientGone));
+      assert.ok(
+        outcome.error instanceof Error && !(outcome.error instanceof ClientGone),
+        'outcome.error instanceof Error && !(outcome.error instanceof ClientGone)',
+      );
       assert.equal(source.destroyed, true);
     });
   }
@@ -110,7 +113,7 @@ describe('sendBody', () => {
     setImmediate(() => body.destroy());
     const { outcome, whole } = await exchange(t, body, undefined);
     assert.equal(whole, false);
-    assert.ok(outcome.error instanceof Error);
+    assert.ok(outcome.error instanceof Error, 'outcome.error instanceof Error');
   });
 
   test('a client that leaves: the body is destroyed, and it is no fault of ours', async (t) => {
@@ -120,9 +123,9 @@ describe('sendBody', () => {
       },
     });
     const { outcome } = await exchange(t, body, undefined, { leaveAfter: 100_000 });
-    assert.ok(outcome.error instanceof ClientGone);
+    assert.ok(outcome.error instanceof ClientGone, 'outcome.error instanceof ClientGone');
     assert.equal(body.destroyed, true);
-    assert.ok(outcome.sent > 0);
+    assert.ok(outcome.sent > 0, 'outcome.sent > 0');
   });
 
   test('a slow client slows the body down', async (t) => {

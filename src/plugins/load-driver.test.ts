@@ -84,7 +84,7 @@ describe('by module', () => {
     it(`refuses ${code}`, async () => {
       const choice = { module: await module(code), baseDirectory };
       await assert.rejects(loadDriver('verifier', choice, drivers), (error) => {
-        assert(error instanceof DriverError);
+        assert.ok(error instanceof DriverError, 'error instanceof DriverError');
         assert.match(error.message, message);
         return true;
       });

@@ -88,7 +88,10 @@ describe('a glob', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit })), (text) => {
         const parsed = parseGlob(text);
-        assert(typeof parsed !== 'string' || parsed.startsWith('expected '));
+        assert.ok(
+          typeof parsed !== 'string' || parsed.startsWith('expected '),
+          "typeof parsed !== 'string' || parsed.startsWith('expected ')",
+        );
         if (typeof parsed !== 'string') matchesGlob(parsed, 'a/b/c', principal(text, { x: text }));
       }),
     );
@@ -121,7 +124,10 @@ describe('a glob', () => {
 
   it('of many stars is matched in few steps', { timeout: 60_000 }, () => {
     const many = glob(`${'**a*a'.repeat(60)}**b`);
-    assert(!matchesGlob(many, 'a'.repeat(255), principal('x')));
+    assert.ok(
+      !matchesGlob(many, 'a'.repeat(255), principal('x')),
+      "!matchesGlob(many, 'a'.repeat(255), principal('x'))",
+    );
   });
 });
 
@@ -205,7 +211,10 @@ describe('a principal in a glob (threat 13)', () => {
 
   for (const name of ['constructor', '__proto__', 'toString']) {
     it(`has no attribute ${name}`, () => {
-      assert(!matchesGlob(glob(`\${principal.attributes.${name}}**`), 'function/x', principal('x')));
+      assert.ok(
+        !matchesGlob(glob(`\${principal.attributes.${name}}**`), 'function/x', principal('x')),
+        "!matchesGlob(glob(`\\${principal.attributes.${name}}**`), 'function/x', principal('x'))",
+      );
     });
   }
 

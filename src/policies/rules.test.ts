@@ -37,7 +37,7 @@ function open(rules: unknown, given: Partial<Given> = {}) {
 
 function scope(text: string): Scope {
   const parsed = parseScope(text);
-  assert(parsed);
+  assert.ok(parsed, 'parsed');
   return parsed;
 }
 
@@ -211,7 +211,10 @@ describe('rules', () => {
   });
 
   it('a group has no star for everyone', () => {
-    assert(!driver.config.safeParse([{ groups: ['corp:*'], ...everything }]).success);
+    assert.ok(
+      !driver.config.safeParse([{ groups: ['corp:*'], ...everything }]).success,
+      "!driver.config.safeParse([{ groups: ['corp:*'], ...everything }]).success",
+    );
   });
 
   it('the first rule that granted something is named', async () => {
@@ -406,7 +409,10 @@ it('for any rules it never grants more than was asked, and the same to the relev
           asked,
         );
         for (const { wanted: scopeWanted, granted: given, rule: named } of decisions) {
-          assert(given.every((action) => action !== '*' && scopeWanted.actions.includes(action)));
+          assert.ok(
+            given.every((action) => action !== '*' && scopeWanted.actions.includes(action)),
+            "given.every((action) => action !== '*' && scopeWanted.actions.includes(action))",
+          );
           assert.equal(named !== undefined, given.length > 0);
           if (one.verifier === 'aws') assert.deepEqual(given, []);
         }

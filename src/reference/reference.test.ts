@@ -135,7 +135,7 @@ describe('digests', () => {
     );
     for (const algorithm of ['sha256', 'sha384', 'sha512']) {
       const digest = digestOf(Buffer.from('x'), algorithm);
-      assert(isDigest(digest));
+      assert.ok(isDigest(digest), 'isDigest(digest)');
       assert.equal(digestAlgorithm(digest), algorithm);
     }
   });
@@ -189,7 +189,7 @@ describe('for any text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (value) => {
         const short = shorten(value);
-        assert(short.length <= 129);
+        assert.ok(short.length <= 129, 'short.length <= 129');
         assert.doesNotMatch(short, /[\p{Cc}\u2028\u2029]/u);
       }),
     );

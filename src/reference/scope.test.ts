@@ -90,7 +90,10 @@ describe('for any scope', () => {
           normal,
           actions.filter((action) => normal.includes(action)),
         );
-        assert(normal.every((action) => wanted.includes(action)));
+        assert.ok(
+          normal.every((action) => wanted.includes(action)),
+          'normal.every((action) => wanted.includes(action))',
+        );
       }),
     );
   });
@@ -121,7 +124,7 @@ describe('covers', () => {
   ] as const) {
     it(`${granted.join(' ') || 'nothing'} covers ${wanted}: ${answer}`, () => {
       const [scope] = of(wanted);
-      assert(scope);
+      assert.ok(scope, 'scope');
       assert.equal(covers(of(...granted), scope), answer);
     });
   }

@@ -189,7 +189,10 @@ describe('for any routes (threat 25)', () => {
           const served = routing.hosts.find(host);
           const found = routing.resolve(served, asked);
           if (found === undefined) return;
-          assert(isRepositoryName(found.canonical) && isRepositoryName(found.upstreamName));
+          assert.ok(
+            isRepositoryName(found.canonical) && isRepositoryName(found.upstreamName),
+            'isRepositoryName(found.canonical) && isRepositoryName(found.upstreamName)',
+          );
           assert.deepEqual(routing.resolve(served, found.canonical), found);
         },
       ),

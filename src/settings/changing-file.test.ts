@@ -12,7 +12,8 @@ function setUp(t: TestContext, text?: string) {
   t.after(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'file');
   if (text !== undefined) writeFileSync(path, text);
-  const told = { parsed: 0, changes: 0, failures: [] as string[], last: '' };
+  const told = { parsed: 0, changes: 0, failures: [] as string[] };
+  const values: string[] = [];
   const file = new ChangingFile(path, {
     maxSize: 100,
     parse: (content) => {
@@ -22,11 +23,11 @@ function setUp(t: TestContext, text?: string) {
     },
     onChange: (value) => {
       told.changes++;
-      told.last = value;
+      values.push(value);
     },
     onFailure: (error) => told.failures.push(describeError(error)),
   });
-  return { directory, path, file, told };
+  return { directory, path, file, told, values };
 }
 
 const replacements: Readonly<Record<string, (path: string, text: string) => void>> = {
@@ -44,11 +45,11 @@ const replacements: Readonly<Record<string, (path: string, text: string) => void
 describe('ChangingFile', () => {
   for (const [name, replace] of Object.entries(replacements)) {
     it(`sees ${name}`, async (t) => {
-      const { path, file, told } = setUp(t, 'one');
+      const { path, file, told, values } = setUp(t, 'one');
       assert.equal(await file.read(), 'one');
       replace(path, 'two');
       assert.equal(await file.read(), 'two');
-      assert.deepEqual([told.changes, told.last], [1, 'two']);
+      assert.deepEqual([told.changes, values], [1, ['two']]);
     });
   }
 

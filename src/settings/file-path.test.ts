@@ -9,7 +9,7 @@ for (const [kind, schema] of [
   it(`a ${kind} is kept as it is written`, () => {
     for (const text of ['users.htpasswd', '/etc/x', '../x', ' ', 'a b/ü']) {
       const path = schema.parse(text);
-      assert(path instanceof FilePath);
+      assert.ok(path instanceof FilePath, 'path instanceof FilePath');
       assert.deepEqual([path.text, path.kind, String(path)], [text, kind, text]);
     }
   });

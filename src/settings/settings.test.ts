@@ -96,8 +96,11 @@ table('secretSource', secretSource(), [
 ]);
 
 it('knows what is a secret source and what only looks like one', () => {
-  assert(isSecretSource(secretSource().parse({ env: 'A' })));
-  assert(!isSecretSource({ env: 'A' }));
+  assert.ok(
+    isSecretSource(secretSource().parse({ env: 'A' })),
+    "isSecretSource(secretSource().parse({ env: 'A' }))",
+  );
+  assert.ok(!isSecretSource({ env: 'A' }), "!isSecretSource({ env: 'A' })");
 });
 
 for (const [value, text] of [
@@ -114,7 +117,7 @@ for (const [value, text] of [
 for (const text of ['0.0.0.0:5000', '[::1]:80', '[::]:0']) {
   it(`prints ${text} as it was`, () => {
     const address = parseListenAddress(text);
-    assert(address);
+    assert.ok(address, 'address');
     assert.equal(printListenAddress(address), text);
   });
 }

@@ -116,7 +116,7 @@ describe('rotation', () => {
     assert.equal(signingFiles(directory).length, 1);
 
     const third = (await at(166 * day)).published[1];
-    assert(third !== undefined);
+    assert.ok(third !== undefined, 'third !== undefined');
     assert.deepEqual(await at(180 * day), { published: [third], signing: third });
     assert.equal(keys.authorities().length, 1);
   });
@@ -372,7 +372,7 @@ describe('the directory', () => {
     const directory = temporary(t);
     mkdirSync(directory);
     const [old, young] = ['authority.pem.1.tmp', 'authority.pem.2.tmp'].map((name) => join(directory, name));
-    assert(old !== undefined && young !== undefined);
+    assert.ok(old !== undefined && young !== undefined, 'old !== undefined && young !== undefined');
     for (const path of [old, young]) writeFileSync(path, 'half a key');
     const longAgo = Date.now() / 1000 - 120;
     utimesSync(old, longAgo, longAgo);

@@ -128,7 +128,10 @@ describe('a token', () => {
     });
     assert.deepEqual({ issuedAt, expiresIn }, { issuedAt: clock.now(), expiresIn: 300 });
     const other = decodeJwt((await issuer.issue(alice, grants, o)).token.reveal());
-    assert(jti !== undefined && jti.length >= 16 && other.jti !== jti);
+    assert.ok(
+      jti !== undefined && jti.length >= 16 && other.jti !== jti,
+      'jti !== undefined && jti.length >= 16 && other.jti !== jti',
+    );
   });
 
   it('never carries a credential version, nor anything else that is not named', async (t) => {
@@ -155,7 +158,7 @@ describe('a token', () => {
         longest = count;
         await issuer.open(token, o);
       } catch (error) {
-        assert(error instanceof RegistryError);
+        assert.ok(error instanceof RegistryError, 'error instanceof RegistryError');
         assert.deepEqual([error.code, error.message], ['DENIED', 'too many scopes']);
       }
     }
@@ -221,16 +224,22 @@ describe('a token', () => {
     const leaf = new X509Certificate(Buffer.from(der, 'base64'));
     const pem = readFileSync(join(keys, 'ca.pem'), 'utf8');
     const authority = new X509Certificate(pem);
-    assert(authority.ca && !leaf.ca);
-    assert(leaf.checkIssued(authority) && leaf.verify(authority.publicKey));
-    assert(authority.verify(authority.publicKey));
+    assert.ok(authority.ca && !leaf.ca, 'authority.ca && !leaf.ca');
+    assert.ok(
+      leaf.checkIssued(authority) && leaf.verify(authority.publicKey),
+      'leaf.checkIssued(authority) && leaf.verify(authority.publicKey)',
+    );
+    assert.ok(authority.verify(authority.publicKey), 'authority.verify(authority.publicKey)');
     assert.equal(
       new X509Certificate(issuer.publicKeys().certificates).fingerprint256,
       authority.fingerprint256,
     );
     const [jwk] = issuer.publicKeys().jwks.keys;
-    assert(jwk);
-    assert(leaf.publicKey.equals(createPublicKey({ key: jwk, format: 'jwk' })));
+    assert.ok(jwk, 'jwk');
+    assert.ok(
+      leaf.publicKey.equals(createPublicKey({ key: jwk, format: 'jwk' })),
+      "leaf.publicKey.equals(createPublicKey({ key: jwk, format: 'jwk' }))",
+    );
 
     const openssl = requireProgram(t, 'openssl', 'openssl');
     if (openssl === undefined) return;

@@ -41,7 +41,10 @@ describe('supplied keys', () => {
     );
     assert.equal(new Set(keys.published().map((key) => key.kid)).size, 4);
     assert.deepEqual(keys.authorities(), []);
-    assert(keys.published().every((key) => !('d' in key.jwk) && key.x5c.length === 0));
+    assert.ok(
+      keys.published().every((key) => !('d' in key.jwk) && key.x5c.length === 0),
+      "keys.published().every((key) => !('d' in key.jwk) && key.x5c.length === 0)",
+    );
     await keys.lookAgain();
     await keys.close();
   });

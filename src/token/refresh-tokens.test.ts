@@ -38,7 +38,7 @@ function setUp() {
   };
   const issue = async () => {
     const token = await tokens.issue(alice, service, o);
-    assert(token);
+    assert.ok(token, 'token');
     return token;
   };
   const refused = async (token: Secret, at = service) => {
@@ -151,7 +151,7 @@ describe('a refresh token', () => {
     const { tokens, verifier, issue, refused } = setUp();
     const token = await issue();
     const alice = verifier.users.get('alice');
-    assert(alice);
+    assert.ok(alice, 'alice');
     verifier.users.delete('alice');
     await refused(token);
     verifier.users.set('alice', alice);
@@ -162,7 +162,7 @@ describe('a refresh token', () => {
     const { state, tokens, versions, alice, issue, refused } = setUp();
     versions.set('alice', 'first');
     const token = await tokens.issue({ ...alice, credentialVersion: 'first' }, service, o);
-    assert(token);
+    assert.ok(token, 'token');
     assert.equal((await tokens.redeem(token, service, o)).name, 'alice');
     versions.set('alice', 'second');
     await refused(token);
@@ -189,7 +189,7 @@ describe('a refresh token', () => {
     verifier.users.set('bob', {});
     const elsewhere = await tokens.issue(alice, 'other.example.com', o);
     const bobs = await tokens.issue({ ...alice, name: 'bob' }, service, o);
-    assert(elsewhere && bobs);
+    assert.ok(elsewhere && bobs, 'elsewhere && bobs');
     const all: Secret[] = [];
     for (let i = 0; i < 22; i++) all.push(await issue());
     for (const [i, token] of all.entries()) {
@@ -228,7 +228,7 @@ describe('a refresh token', () => {
     };
     const tokens = new RefreshTokens(state, revoking, clock, limits);
     const token = await tokens.issue(alice, service, o);
-    assert(token);
+    assert.ok(token, 'token');
     clock.advance(10 * day);
     await tokens.redeem(token, service, o);
     assert.deepEqual(await state.list('refresh-token/', o), []);

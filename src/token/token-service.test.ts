@@ -168,7 +168,10 @@ describe('TokenService', () => {
     const parts = { routes, verifier, policy, tokens, clock, otherServices: [], refreshTokens, log };
     service = new TokenService(parts);
     const asked = request([], { wantsRefreshToken: true });
-    assert((await service.handle(asked, {}, o)).refreshToken !== undefined);
+    assert.ok(
+      (await service.handle(asked, {}, o)).refreshToken !== undefined,
+      '(await service.handle(asked, {}, o)).refreshToken !== undefined',
+    );
     assert.deepEqual(log.entries, []);
     state.compareAndSet = () =>
       Promise.reject(new RegistryError('UNAVAILABLE', { reason: 'cannot write the state: ENOSPC' }));

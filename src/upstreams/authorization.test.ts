@@ -51,7 +51,7 @@ describe('authorization towards an upstream', () => {
       const { fetch } = await openUpstream(t, remote.url, { credentials });
       const response = await fetch('GET', app);
       assert.equal(response.status, 200);
-      assert.ok((await bytesOfBody(response)).length > 0);
+      assert.ok((await bytesOfBody(response)).length > 0, '(await bytesOfBody(response)).length > 0');
     });
   }
 

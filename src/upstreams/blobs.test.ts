@@ -92,7 +92,10 @@ describe('a blob of an upstream', () => {
       assert.equal(response.location?.origin, remote.storageUrl);
       assert.equal((await fetch('HEAD', blob)).status, 200);
       const stored = remote.requests.filter((request) => request.server === 'storage');
-      assert.ok(stored.every((request) => request.method === 'HEAD'));
+      assert.ok(
+        stored.every((request) => request.method === 'HEAD'),
+        "stored.every((request) => request.method === 'HEAD')",
+      );
     }
   });
 
@@ -110,7 +113,7 @@ describe('a blob of an upstream', () => {
         (request) => request.method === 'GET' && request.path.includes('/blobs/'),
       );
       await get.settled;
-      assert.ok(get.closedEarly);
+      assert.ok(get.closedEarly, 'get.closedEarly');
     });
   }
 
@@ -168,14 +171,14 @@ describe('a blob of an upstream', () => {
         signal: controller.signal,
       });
       const body = response.body;
-      assert.ok(body);
+      assert.ok(body, 'body');
       await new Promise((resolve) => body.once('readable', resolve));
       const request = remote.requests.at(-1);
-      assert.ok(request);
+      assert.ok(request, 'request');
       if (leave === 'abort') controller.abort(new Error('gone'));
       else body.destroy();
       await request.settled;
-      assert.ok(request.closedEarly);
+      assert.ok(request.closedEarly, 'request.closedEarly');
       assert.ok(request.sentBytes < size / 2, `${request.sentBytes} bytes were sent`);
     }
   });

@@ -152,7 +152,7 @@ describe("an upstream's error", () => {
       const credentials = sourceOf(password(auth.username, auth.password));
       const { fetch } = await openUpstream(t, remote.url, { credentials });
       await assert.rejects(fetch('GET', expected.of ?? manifest), (error) => {
-        assert.ok(error instanceof RegistryError);
+        assert.ok(error instanceof RegistryError, 'error instanceof RegistryError');
         assert.equal(error.code, expected.code);
         if (expected.becomes !== undefined) assert.equal(error.status, expected.becomes);
         if (expected.message !== undefined) assert.match(error.message, expected.message);
@@ -230,7 +230,7 @@ describe('an upstream that does not answer', () => {
     controller.abort(new Error('the client left'));
     await assert.rejects(asked, /the client left/);
     await request.settled;
-    assert.ok(request.closedEarly);
+    assert.ok(request.closedEarly, 'request.closedEarly');
   });
 
   test('is UNAVAILABLE after close', async (t) => {

@@ -59,7 +59,10 @@ describe('lists of an upstream', () => {
     const referrers = await fetch('GET', { ...blob, kind: 'referrers', page });
     assert.equal(referrers.headers.get('oci-filters-applied'), 'artifactType');
     assert.deepEqual(JSON.parse(String(await bytesOfBody(referrers))).manifests, []);
-    assert.ok(remote.requests.at(-1)?.path.endsWith(`?${page}`));
+    assert.ok(
+      remote.requests.at(-1)?.path.endsWith(`?${page}`),
+      'remote.requests.at(-1)?.path.endsWith(`?${page}`)',
+    );
   });
 
   test('a repository that is not there is NAME_UNKNOWN; a refused catalogue is UNSUPPORTED', async (t) => {

@@ -121,7 +121,7 @@ describe('reaching an upstream', () => {
       const settings = { ca: tls.file, proxy: `http://me:p%40ss@${proxy.host}` };
       const { fetch, upstream } = await openUpstream(t, remote.url, settings);
       assert.equal((await fetch('GET', operations.ping)).status, 200);
-      assert.ok(proxy.tunnels.includes(remote.host));
+      assert.ok(proxy.tunnels.includes(remote.host), 'proxy.tunnels.includes(remote.host)');
       await upstream.close();
       const wrong = await openUpstream(t, remote.url, { ca: tls.file, proxy: `http://me:no@${proxy.host}` });
       await assert.rejects(wrong.fetch('GET', operations.ping), failsWith('UNAVAILABLE'));

@@ -206,7 +206,7 @@ describe('htpasswd', () => {
     const { path, open } = setUp(t, alice);
     const verifier = await open();
     const known = await verifier.verify(password('alice', 'wonderland'), o);
-    assert(known);
+    assert.ok(known, 'known');
     assert.deepEqual(await verifier.recheck?.(known, o), known);
     writeFileSync(path, '');
     assert.equal(await verifier.recheck?.(known, o), undefined);
@@ -216,7 +216,7 @@ describe('htpasswd', () => {
     const { path, open } = setUp(t, alice);
     const verifier = await open();
     const known = await verifier.verify(password('alice', 'wonderland'), o);
-    assert(known);
+    assert.ok(known, 'known');
     writeFileSync(path, `bob:${hashOf('builder')}\n${alice}`);
     assert.deepEqual(await verifier.recheck?.(known, o), known);
     writeFileSync(path, `alice:${hashOf('wonderland')}\n`); // the same password set again is another one
@@ -272,8 +272,11 @@ describe('an unknown user (threat 16)', () => {
 
   it('costs what the costliest known one costs', async () => {
     const { dummy } = parseHtpasswd(`${alice}bob:${hashOf('x', '2y', 6)}\n`);
-    assert(dummy.startsWith('$2b$06$'));
-    assert(parseHtpasswd(alice).dummy.startsWith('$2b$05$'));
+    assert.ok(dummy.startsWith('$2b$06$'), "dummy.startsWith('$2b$06$')");
+    assert.ok(
+      parseHtpasswd(alice).dummy.startsWith('$2b$05$'),
+      "parseHtpasswd(alice).dummy.startsWith('$2b$05$')",
+    );
     parseHtpasswd(`dummy:${dummy}`); // or bcrypt would refuse it without any work
     assert.equal(await verify('', dummy), false);
   });

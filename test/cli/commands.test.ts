@@ -154,7 +154,7 @@ test('check opens supplied token keys, and makes none', async () => {
   assert.doesNotMatch(supplied.stderr, /hunter2/);
   const generated = await run('check', '--config', write('keys.yaml', keys('{ directory: made }')));
   assert.equal(generated.code, 0, generated.stderr);
-  assert.ok(!existsSync(join(directory, 'made')));
+  assert.ok(!existsSync(join(directory, 'made')), "!existsSync(join(directory, 'made'))");
 });
 
 test('check of a good file says so', async () => {
@@ -165,7 +165,10 @@ test('check of a good file says so', async () => {
 test('schema prints a JSON Schema', async () => {
   const { code, stdout } = await run('schema');
   assert.equal(code, 0);
-  assert.ok(Object.hasOwn(JSON.parse(stdout).properties, 'externalUrl'));
+  assert.ok(
+    Object.hasOwn(JSON.parse(stdout).properties, 'externalUrl'),
+    "Object.hasOwn(JSON.parse(stdout).properties, 'externalUrl')",
+  );
 });
 
 test('explain says which rule decides, and where the request would go', async () => {

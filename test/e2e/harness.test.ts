@@ -21,8 +21,11 @@ test('without the proxy', async (t) => {
   const workspace = await openWorkspace();
   t.after(async () => {
     await workspace.close();
-    assert.ok(!existsSync(workspace.directory));
-    assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(workspace.directory));
+    assert.ok(!existsSync(workspace.directory), '!existsSync(workspace.directory)');
+    assert.ok(
+      !readFileSync('/proc/self/mounts', 'utf8').includes(workspace.directory),
+      "!readFileSync('/proc/self/mounts', 'utf8').includes(workspace.directory)",
+    );
   });
   const open = await startDockerRegistry(workspace);
   const closed = await startDockerRegistry(workspace, { kind: 'htpasswd', users: { alice: password } });
@@ -38,7 +41,7 @@ test('without the proxy', async (t) => {
     failedWith(await client(login, 'wrong'), /invalid username|unauthorized/i);
     succeeded(await client(login, password));
     const inspected = succeeded(await client(['inspect', '--tls-verify=false', tiny]));
-    assert.ok(inspected.stdout.includes(image.digest));
+    assert.ok(inspected.stdout.includes(image.digest), 'inspected.stdout.includes(image.digest)');
   });
 
   await t.test('podman and buildah pull', async () => {
@@ -68,7 +71,7 @@ test('without the proxy', async (t) => {
     succeeded(await containerd.pull(`${closed.host}/team/tiny:1`, user));
     const hosts = writeHosts(workspace, 'docker.io', open.url);
     succeeded(await containerd.pull('docker.io/team/tiny:1', ['--hosts-dir', hosts]));
-    assert.ok(open.output().includes('ns=docker.io'));
+    assert.ok(open.output().includes('ns=docker.io'), "open.output().includes('ns=docker.io')");
   });
 });
 

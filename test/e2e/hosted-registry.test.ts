@@ -44,7 +44,7 @@ test('a hosted registry', async (t) => {
       upstream.forgetRequests();
       succeeded(await copy(`${route}/tiny:1`, `${route}-tiny`));
       const fetched = upstream.requests.filter(({ server }) => server === 'storage');
-      assert.ok(fetched.length > 0);
+      assert.ok(fetched.length > 0, 'fetched.length > 0');
       for (const { headers } of fetched) assert.equal(headers.authorization, undefined);
       return new Set(fetched.map(({ headers }) => /^skopeo/.test(headers['user-agent'] ?? '')));
     };
@@ -56,7 +56,10 @@ test('a hosted registry', async (t) => {
     const before = proxy.peakMemory();
     const layer = await putBigImage(upstream, 256 * mebibyte);
     succeeded(await copy('stream/big:1', 'big'));
-    assert.ok(readdirSync(workspace.path('big')).includes(layer.replace('sha256:', '')));
+    assert.ok(
+      readdirSync(workspace.path('big')).includes(layer.replace('sha256:', '')),
+      "readdirSync(workspace.path('big')).includes(layer.replace('sha256:', ''))",
+    );
     assert.ok(proxy.peakMemory() - before < 128 * mebibyte, `${before} -> ${proxy.peakMemory()} bytes`);
   });
 
@@ -68,7 +71,7 @@ test('a hosted registry', async (t) => {
 
   await t.test('leaves no secret in the output of the proxy', () => {
     const output = proxy.output();
-    assert.ok(output.length > 0);
+    assert.ok(output.length > 0, 'output.length > 0');
     for (const secret of [password, upstreamPassword, 'X-Amz-Signature'])
       assert.ok(!output.includes(secret), secret);
   });
@@ -109,6 +112,6 @@ async function putBigImage(upstream: MemoryRegistry, size: number): Promise<stri
   const image = await bigImage({ layers: 1, size, seed: size });
   upstream.putImage('team/big', '1', image);
   const large = image.blobs.find((blob) => blob.size >= size);
-  assert.ok(large);
+  assert.ok(large, 'large');
   return large.digest;
 }

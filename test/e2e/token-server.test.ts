@@ -54,7 +54,7 @@ test('docker-registry with our token endpoint', async (t) => {
   await t.test('publishes the keys', async () => {
     assert.match(rootCertificates, /^-----BEGIN CERTIFICATE-----/);
     const { keys } = (await (await fetch(`${proxy.url}/token/jwks.json`)).json()) as { keys: object[] };
-    assert.ok(keys.length > 0);
+    assert.ok(keys.length > 0, 'keys.length > 0');
     for (const key of keys) assert.ok(!('d' in key) && 'kid' in key);
   });
 

@@ -90,10 +90,10 @@ describe('connections', () => {
     const request = await registry.waitFor((one) => one.path === path);
     await request.settled;
     assert.equal(request.closedEarly, true);
-    assert.ok(request.sentBytes < size);
+    assert.ok(request.sentBytes < size, 'request.sentBytes < size');
     const line = await front.logLine((one) => one.event === 'access' && one.operation === 'blob');
     assert.equal(line.reason, 'the client went away');
-    assert.ok(Number(line.bytes) < size);
+    assert.ok(Number(line.bytes) < size, 'Number(line.bytes) < size');
   });
 
   test('a client that leaves before the answer releases the connection too', async (t) => {
@@ -158,7 +158,10 @@ describe('connections', () => {
     const request = registry.requests.find((one) => one.path === path) ?? assert.fail();
     await request.settled;
     assert.equal(request.closedEarly, true);
-    assert.ok(front.logLines().some((line) => line.requests === 1 && line.level === 'warn'));
+    assert.ok(
+      front.logLines().some((line) => line.requests === 1 && line.level === 'warn'),
+      "front.logLines().some((line) => line.requests === 1 && line.level === 'warn')",
+    );
   });
 
   test('stop closes connections that only wait', async (t) => {

@@ -84,7 +84,7 @@ routes:
         pages.flatMap((page) => page.tags),
         all,
       );
-      assert.ok(pages.length > 1);
+      assert.ok(pages.length > 1, 'pages.length > 1');
       for (const page of pages) assert.equal(page.name, name);
       for (const link of links) assert.ok(link.startsWith(`/v2/${name}/tags/list?`), link);
     });

@@ -29,7 +29,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
   /** Sends a request, and reads what was logged of it. */
   async function logged(ask: Promise<{ headers: Record<string, unknown> }>): Promise<LogLine> {
     const { time, seconds, ...line } = await lineOf((await ask).headers['x-request-id']);
-    assert.ok(Date.parse(String(time)) > 0);
+    assert.ok(Date.parse(String(time)) > 0, 'Date.parse(String(time)) > 0');
     if (line.event === 'access') assert.ok(typeof seconds === 'number' && seconds >= 0);
     return line;
   }
@@ -157,7 +157,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
     const line = await logged(front.sendAs('bob', `/v2/open/app/blobs/${blob.digest}`));
     remove();
     assert.equal(line.status, 200);
-    assert.ok(Number(line.bytes) <= 10);
+    assert.ok(Number(line.bytes) <= 10, 'Number(line.bytes) <= 10');
     assert.equal(typeof line.reason, 'string');
     assert.equal(line.level, 'warn');
   });
@@ -235,7 +235,7 @@ drainTimeout: 30s
     const answer = await front.send('/token/jwks.json');
     assert.equal(answer.status, 200);
     const { keys } = JSON.parse(answer.text) as { keys: Record<string, string>[] };
-    assert.ok(keys.length > 0);
+    assert.ok(keys.length > 0, 'keys.length > 0');
     for (const key of keys) {
       for (const secret of ['d', 'p', 'q', 'k', 'dp', 'dq', 'qi']) assert.equal(key[secret], undefined);
     }

@@ -127,7 +127,10 @@ routes:
       test(`Range ${range} of ${place}app: ${status}`, async () => {
         const answer = await pull(`${place}${blobPath}`, { range });
         assert.equal(answer.status, status);
-        assert.ok(answer.body.equals(bytes.subarray(from, to)));
+        assert.ok(
+          answer.body.equals(bytes.subarray(from, to)),
+          'answer.body.equals(bytes.subarray(from, to))',
+        );
         const expected = status === 206 ? `bytes ${from}-${to - 1}/${bytes.length}` : undefined;
         assert.equal(answer.headers['content-range'], expected);
       });
@@ -225,6 +228,6 @@ routes:
     registry.putBlob('team/app', large);
     const answer = await pull(`app/blobs/${large.digest}`);
     assert.equal(answer.body.length, large.size);
-    assert.ok(answer.body.equals(bytesOf(large)));
+    assert.ok(answer.body.equals(bytesOf(large)), 'answer.body.equals(bytesOf(large))');
   });
 });

@@ -163,7 +163,10 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
       if (decodeOnce(name) === 'open/secret' || decodeOnce(name) === 'open/app') continue; // a query's value is decoded once
       assert.equal(code, 'NAME_INVALID', name);
     }
-    assert.ok(registry.requests.every((request) => !/from=/.test(request.path)));
+    assert.ok(
+      registry.requests.every((request) => !/from=/.test(request.path)),
+      'registry.requests.every((request) => !/from=/.test(request.path))',
+    );
   });
 
   test('every valid name goes up as it is', async () => {

@@ -142,7 +142,10 @@ routes: [{ prefix: "", upstream: one }]
     for (const name of ['x-http-method-override', 'x-http-method', 'x-method-override']) {
       registry.forgetRequests();
       await front.send('/v2/app/manifests/1', { headers: { authorization, [name]: 'DELETE' } });
-      assert.ok(registry.requests.every((request) => request.method === 'GET'));
+      assert.ok(
+        registry.requests.every((request) => request.method === 'GET'),
+        "registry.requests.every((request) => request.method === 'GET')",
+      );
     }
     assert.notEqual(registry.store.manifest('app', '1'), undefined);
   });

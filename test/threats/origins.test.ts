@@ -64,7 +64,7 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
             registry.faults.add({ path: `/v2/app/${what}` }, { answer: { status, headers: { location } } });
             const answer = await front.sendAs('alice', `/v2/s/app/${what}`);
             assert.equal(answer.status, 200, answer.text);
-            assert.ok(evil.requests.length > 0);
+            assert.ok(evil.requests.length > 0, 'evil.requests.length > 0');
             for (const { headers } of evil.requests) {
               assert.equal(headers.authorization, undefined);
               assert.equal(headers.cookie, undefined);
@@ -83,7 +83,7 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
         evil.faults.add({}, { answer: { status: 307, headers: { location: back } } });
         await front.sendAs('alice', `/v2/s/app/blobs/${blob.digest}`);
         const again = registry.requests.filter((request) => request.path.endsWith('?back'));
-        assert.ok(again.length > 0);
+        assert.ok(again.length > 0, 'again.length > 0');
         for (const { headers } of again) assert.equal(headers.authorization, undefined);
         evil.faults.clear();
       });
@@ -93,7 +93,7 @@ routes: [{ prefix: "s/", upstream: streaming }, { prefix: "r/", upstream: redire
         assert.equal(answer.status, 307);
         const shown = answer.rawHeaders.join('\n');
         for (const secret of [password, passwords.alice, 'Basic ', 'Bearer '])
-          assert.ok(!shown.includes(secret));
+          assert.ok(!shown.includes(secret), '!shown.includes(secret)');
       });
 
       test('what the client shows never reaches the upstream', async () => {

@@ -111,7 +111,10 @@ state: { type: file, path: state }
     );
     const signatures = sent.flatMap(({ path }) => /X-Amz-Signature=([0-9a-f]+)/.exec(path)?.[1] ?? []);
     assert.ok(new Set(upstreamTokens).size >= 4, 'the scenario used credentials of every kind');
-    assert.ok(signatures.length > 0 && seen.locations.length > 0 && seen.refreshTokens.length > 0);
+    assert.ok(
+      signatures.length > 0 && seen.locations.length > 0 && seen.refreshTokens.length > 0,
+      'signatures.length > 0 && seen.locations.length > 0 && seen.refreshTokens.length > 0',
+    );
 
     const ours = [
       ...formsOf(passwords.alice, 'alice'),

@@ -108,7 +108,7 @@ routes: [{ prefix: "", upstream: one }]
         .encode(),
     );
     const key = await importJWK(known, known.alg ?? 'ES256', { extractable: true });
-    assert.ok(!(key instanceof Uint8Array));
+    assert.ok(!(key instanceof Uint8Array), '!(key instanceof Uint8Array)');
     const pem = await exportSPKI(key);
     for (const secret of [pem, JSON.stringify(known), '', 'secret']) {
       const bytes = new TextEncoder().encode(secret.padEnd(32));
@@ -175,7 +175,7 @@ ${more}`,
 
   test('a token lives for minutes, and no configuration makes it live for hours', async (t) => {
     const { exp } = claimsOf(await (await start(t)).token('alice', []));
-    assert.ok(exp - Date.now() / 1000 <= 300);
+    assert.ok(exp - Date.now() / 1000 <= 300, 'exp - Date.now() / 1000 <= 300');
     await assert.rejects(start(t, 'token: { ttl: 12h }'), /ttl.*at most 1h/s);
   });
 });

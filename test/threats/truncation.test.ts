@@ -56,7 +56,7 @@ routes: [{ prefix: "plain/", upstream: plain }, { prefix: "stored/", upstream: s
             !answer.whole || answer.status >= 400,
             `${answer.status}, ${answer.body.length} bytes, whole`,
           );
-          assert.ok(answer.body.length < size);
+          assert.ok(answer.body.length < size, 'answer.body.length < size');
         });
 
         test(`${place}: ${what}, ${framing}: nor does a client of HTTP/1.0`, async () => {
@@ -87,7 +87,10 @@ routes: [{ prefix: "plain/", upstream: plain }, { prefix: "stored/", upstream: s
         const answer = await front.sendAs('alice', url());
         remove();
         assert.equal(answer.whole, true);
-        assert.ok(answer.body.equals(bytesOf(await generatedBlob(size))));
+        assert.ok(
+          answer.body.equals(bytesOf(await generatedBlob(size))),
+          'answer.body.equals(bytesOf(await generatedBlob(size)))',
+        );
       });
 
       if (framing === 'with Content-Length') continue;
@@ -130,7 +133,7 @@ routes: [{ prefix: "plain/", upstream: plain }, { prefix: "stored/", upstream: s
       const remove = faulty.plain.faults.add({ path: '/referrers/' }, { ...framing, cutAfter: 10 });
       const answer = await front.sendAs('alice', `/v2/plain/app/referrers/sha256:${'0'.repeat(64)}`);
       remove();
-      assert.ok(!answer.whole || answer.status === 503);
+      assert.ok(!answer.whole || answer.status === 503, '!answer.whole || answer.status === 503');
     }
   });
 });
