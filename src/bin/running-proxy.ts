@@ -103,6 +103,7 @@ async function openFront(
       policy,
       tokens,
       clock,
+      log,
       otherServices: configuration.token.services,
       ...(refreshTokens && { refreshTokens }),
     }),

@@ -28,7 +28,7 @@ async function start(t: TestContext) {
   const tokens = new FakeTokenIssuer(clock);
   const route = { prefix: '', upstream: 'one', rewrite: '', ns: [] };
   const routes = new RouteTable(new URL('https://docker.test'), [route], new Map([['one', upstream]]));
-  const parts = { routes, verifier, policy, tokens, clock };
+  const parts = { routes, verifier, policy, tokens, clock, log };
   const front = new FrontServer({
     ...parts,
     registry: new RegistryService(parts),

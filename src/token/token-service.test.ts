@@ -47,6 +47,7 @@ describe('TokenService', () => {
       policy,
       tokens,
       clock,
+      log: new FakeLog(),
       otherServices: ['elsewhere.test'],
     });
   });

@@ -65,7 +65,7 @@ export interface TokenServiceParts {
   readonly otherServices: readonly string[];
   readonly clock: Clock;
   /** Told of a refresh token that could not be stored. */
-  readonly log?: Log;
+  readonly log: Log;
 }
 
 /** The token endpoint (distribution `docs/content/spec/auth/token.md` and `oauth.md`): who asks, what of it is allowed. */
@@ -113,7 +113,7 @@ export class TokenService {
       o.signal.throwIfAborted();
       if (!(error instanceof RegistryError) || error.code !== 'UNAVAILABLE') throw error;
       const fields = { principal: qualifiedName(who), reason: describeError(error) };
-      this.#parts.log?.warn(fields, 'no refresh token: it cannot be stored now');
+      this.#parts.log.warn(fields, 'no refresh token: it cannot be stored now');
       return undefined;
     }
   }

@@ -292,14 +292,13 @@ describe('threat 27: throttling by user name locks the real user out', () => {
     assert.equal((await login('203.0.113.1', 'alice', 'right')).status, 200, 'later');
   });
 
-  test('trying many names from one address is slowed down too', async (t) => {
-    const front = await start(t, 'trustedProxies: [127.0.0.1]');
-    const statuses: number[] = [];
-    for (let i = 0; i < 102; i++) {
-      statuses.push((await front.send('/token?account=x', from('203.0.113.1', `user${i}`, 'guess'))).status);
-    }
-    assert.deepEqual(new Set(statuses.slice(0, 100)), new Set([401]));
-    assert.equal(statuses.at(-1), 429);
+  test('many unknown names from one address do not lock out who is right there', async (t) => {
+    const users = { 'users.htpasswd': await htpasswd({ alice: 'right' }) };
+    const front = await start(t, 'trustedProxies: [127.0.0.1]', users);
+    const login = (user: string, password: string) =>
+      front.send('/token?account=x', from('203.0.113.1', user, password));
+    for (let i = 0; i < 150; i++) assert.equal((await login(`user${i}`, 'guess')).status, 401);
+    assert.equal((await login('alice', 'right')).status, 200, 'behind the same NAT');
   });
 
   test('who has logged in lately goes on while somebody guesses from the same address', async (t) => {
