@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { describeError, hasCode } from '../errors.js';
 import { FilePath } from '../settings/file-path.js';
@@ -53,7 +53,8 @@ function entriesOf(value: object): readonly (readonly [string | number, unknown]
 async function unreadable(file: string): Promise<string | undefined> {
   try {
     if ((await stat(file)).isDirectory()) return 'is a directory; expected a file';
-    await access(file, constants.R_OK);
+    // Opening it is the only check that knows all reasons; a pipe must not be waited for.
+    await (await open(file, constants.O_RDONLY | constants.O_NONBLOCK)).close();
     return undefined;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return 'does not exist';

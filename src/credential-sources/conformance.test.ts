@@ -34,30 +34,41 @@ const repository = (host: string) => ({
   name: parseRepositoryName('team/app'),
 });
 
-describeCredentialSourceConformance('static', async (t) => {
-  const { write, dependencies } = place(t);
-  write('first\n');
-  const config = fixed.config.parse({ username: 'robot', password: { file: 'file' } });
-  return {
-    source: await fixed.open(config, dependencies),
-    known: repository('gcr.io'),
-    expected: 'robot:first',
-    rotate: () => write('the second\n'),
-  };
-});
+describeCredentialSourceConformance(
+  'static',
+  async (t) => {
+    const { write, dependencies } = place(t);
+    write('first\n');
+    const config = fixed.config.parse({ username: 'robot', password: { file: 'file' } });
+    return {
+      source: await fixed.open(config, dependencies),
+      known: repository('gcr.io'),
+      expected: 'robot:first',
+      rotate: () => write('the second\n'),
+    };
+  },
+  [
+    'it has none for a repository it does not know',
+    'where it cannot be had now it is UNAVAILABLE, never undefined',
+  ],
+);
 
-describeCredentialSourceConformance('docker-config', async (t) => {
-  const { write, dependencies } = place(t);
-  const entry = (text: string) => {
-    const auth = Buffer.from(text).toString('base64');
-    write(JSON.stringify({ auths: { 'gcr.io': { auth } } }));
-  };
-  entry('robot:first');
-  return {
-    source: await dockerConfig.open(dockerConfig.config.parse({ file: 'file' }), dependencies),
-    known: repository('gcr.io'),
-    unknown: repository('quay.io'),
-    expected: 'robot:first',
-    rotate: () => entry('robot:the second'),
-  };
-});
+describeCredentialSourceConformance(
+  'docker-config',
+  async (t) => {
+    const { write, dependencies } = place(t);
+    const entry = (text: string) => {
+      const auth = Buffer.from(text).toString('base64');
+      write(JSON.stringify({ auths: { 'gcr.io': { auth } } }));
+    };
+    entry('robot:first');
+    return {
+      source: await dockerConfig.open(dockerConfig.config.parse({ file: 'file' }), dependencies),
+      known: repository('gcr.io'),
+      unknown: repository('quay.io'),
+      expected: 'robot:first',
+      rotate: () => entry('robot:the second'),
+    };
+  },
+  ['where it cannot be had now it is UNAVAILABLE, never undefined'],
+);

@@ -423,41 +423,45 @@ it('for any rules it never grants more than was asked, and the same to the relev
   );
 });
 
-describePolicyConformance('rules', async () => ({
-  policy: await open([
-    { groups: ['corp:dev'], repositories: ['team/**'], actions: ['pull', 'push'] },
-    { names: ['local:*'], attributes: { level: 1 }, repositories: ['public/*'], actions: ['pull'] },
-  ]),
-  cases: [
-    {
-      who: principal('corp:a', { groups: ['dev', 'x'] }),
-      wanted: scope('repository:team/a:pull,push,delete'),
-      request: here,
-      granted: ['pull', 'push'],
-    },
-    {
-      who: principal('corp:a', { groups: ['dev'] }),
-      wanted: scope('repository:public/a:pull'),
-      request: here,
-      granted: [],
-    },
-    {
-      who: principal('local:a', { groups: ['dev'], attributes: { level: 1, y: 2 } }),
-      wanted: scope('repository:public/a:pull'),
-      request: here,
-      granted: ['pull'],
-    },
-    {
-      who: principal('local:a', { groups: ['dev'] }),
-      wanted: scope('repository:public/a:pull'),
-      request: here,
-      granted: [],
-    },
-    {
-      who: principal('corp:a', { groups: ['dev'] }),
-      wanted: scope('registry:catalog:*'),
-      request: here,
-      granted: [],
-    },
-  ],
-}));
+describePolicyConformance(
+  'rules',
+  async () => ({
+    policy: await open([
+      { groups: ['corp:dev'], repositories: ['team/**'], actions: ['pull', 'push'] },
+      { names: ['local:*'], attributes: { level: 1 }, repositories: ['public/*'], actions: ['pull'] },
+    ]),
+    cases: [
+      {
+        who: principal('corp:a', { groups: ['dev', 'x'] }),
+        wanted: scope('repository:team/a:pull,push,delete'),
+        request: here,
+        granted: ['pull', 'push'],
+      },
+      {
+        who: principal('corp:a', { groups: ['dev'] }),
+        wanted: scope('repository:public/a:pull'),
+        request: here,
+        granted: [],
+      },
+      {
+        who: principal('local:a', { groups: ['dev'], attributes: { level: 1, y: 2 } }),
+        wanted: scope('repository:public/a:pull'),
+        request: here,
+        granted: ['pull'],
+      },
+      {
+        who: principal('local:a', { groups: ['dev'] }),
+        wanted: scope('repository:public/a:pull'),
+        request: here,
+        granted: [],
+      },
+      {
+        who: principal('corp:a', { groups: ['dev'] }),
+        wanted: scope('registry:catalog:*'),
+        request: here,
+        granted: [],
+      },
+    ],
+  }),
+  ['where it cannot decide it is UNAVAILABLE, and never open'],
+);

@@ -91,23 +91,30 @@ function watched(t: TestContext, text: string) {
   };
 }
 
-describeVerifierConformance('htpasswd', async (t) => {
-  const { path, open } = setUp(t, `${alice}bob:${hashOf('builder', '2a')}\n`);
-  return {
-    verifier: await open(),
-    id: 'local',
-    valid: [
-      { credentials: password('alice', 'wonderland'), principal: { name: 'alice', kind: 'human' } },
-      { credentials: password('bob', 'builder'), principal: { name: 'bob' } },
-    ],
-    invalid: [password('alice', 'builder'), password('bob', 'secret-of-bob')],
-    foreign: [
-      password('mallory', 'wonderland'),
-      { shown: { kind: 'bearer', token: new Secret('x') }, connection: { address: '192.0.2.1' } },
-    ],
-    remove: (name) => writeFileSync(path, name === 'alice' ? `bob:${hashOf('builder')}\n` : alice),
-  };
-});
+describeVerifierConformance(
+  'htpasswd',
+  async (t) => {
+    const { path, open } = setUp(t, `${alice}bob:${hashOf('builder', '2a')}\n`);
+    return {
+      verifier: await open(),
+      id: 'local',
+      valid: [
+        { credentials: password('alice', 'wonderland'), principal: { name: 'alice', kind: 'human' } },
+        { credentials: password('bob', 'builder'), principal: { name: 'bob' } },
+      ],
+      invalid: [password('alice', 'builder'), password('bob', 'secret-of-bob')],
+      foreign: [
+        password('mallory', 'wonderland'),
+        { shown: { kind: 'bearer', token: new Secret('x') }, connection: { address: '192.0.2.1' } },
+      ],
+      remove: (name) => writeFileSync(path, name === 'alice' ? `bob:${hashOf('builder')}\n` : alice),
+    };
+  },
+  [
+    'where it cannot verify now it is UNAVAILABLE, never undefined',
+    'recheck is UNAVAILABLE where it cannot find out',
+  ],
+);
 
 describe('htpasswd', () => {
   for (const version of ['2a', '2b', '2y'] as const) {

@@ -147,6 +147,9 @@ test('a token that expires between layers', async (t) => {
   const image = await bigImage({ layers: 2, size: mebibyte });
   const clients = ['docker', 'skopeo', 'podman', 'containerd'];
   for (const client of clients) registry.putImage(`${client}/big`, '1', image);
+  // podman fetches the configuration first and six layers at a time: of these the others have to wait.
+  registry.putImage('podman/big', '1', await bigImage({ layers: 9, size: 1024, seed: 2 }));
+  registry.faults.add({ path: '/v2/podman/big/blobs/' }, { delay: 75_000 }, 6);
   const slow = slowBlobs(registry, image, 75_000);
   const { docker } = await startDockerd(workspace, { 'max-concurrent-downloads': 1 });
   succeeded(await docker(['login', '-u', 'alice', '--password-stdin', proxy.host], { input: password }));

@@ -31,7 +31,11 @@ export interface RuntimeSubject {
 const o = options();
 
 /** What every Runtime promises. */
-export function describeRuntimeConformance(name: string, make: MakeSubject<RuntimeSubject>): void {
+export function describeRuntimeConformance(
+  name: string,
+  make: MakeSubject<RuntimeSubject>,
+  without: readonly string[] = [],
+): void {
   suite(
     `Runtime conformance: ${name}`,
     async (t) => {
@@ -40,6 +44,7 @@ export function describeRuntimeConformance(name: string, make: MakeSubject<Runti
       return subject;
     },
     { ...images, ...failures },
+    without,
   );
 }
 
@@ -93,12 +98,12 @@ const failures: Record<string, SubjectTest<RuntimeSubject>> = {
     await rejectsWith(() => runtime.pull(absent, o), 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN');
     assert.equal(await runtime.status(printImageReference(absent), o), undefined);
   },
-  'a registry that cannot be reached is UNAVAILABLE': async ({ runtime, unreachable }, t) => {
-    if (!unreachable) return t.skip('the subject names none');
+  'a registry that cannot be reached is UNAVAILABLE': async ({ runtime, unreachable }) => {
+    assert.ok(unreachable, 'the subject names none: leave this test out by name');
     await rejectsWith(() => runtime.pull(unreachable, o), 'UNAVAILABLE');
   },
-  'a guarded image needs its credential': async ({ runtime, guarded }, t) => {
-    if (!guarded) return t.skip('the subject names none');
+  'a guarded image needs its credential': async ({ runtime, guarded }) => {
+    assert.ok(guarded, 'the subject names none: leave this test out by name');
     const { image, credential, wrong } = guarded;
     await rejectsWith(() => runtime.pull(image, o), 'UNAUTHORIZED', 'NAME_UNKNOWN');
     await rejectsWith(() => runtime.pull(image, { ...o, credential: wrong }), 'UNAUTHORIZED', 'NAME_UNKNOWN');

@@ -11,14 +11,22 @@ export type MakeSubject<S> = (t: TestContext) => Promise<S | undefined>;
 
 export type SubjectTest<S> = (subject: S, t: TestContext) => Promise<void>;
 
-/** Registers the tests of one contract; each gets its own subject, and never takes longer than half a minute. */
+/**
+ * Registers the tests of one contract; each gets its own subject, and never takes longer than half a minute.
+ *
+ * @param without names of tests that do not apply to the subject: it depends on nothing that could break, say. A test
+ *   that is not named here and cannot be made fails.
+ */
 export function suite<S>(
   title: string,
   make: MakeSubject<S>,
   tests: Readonly<Record<string, SubjectTest<S>>>,
+  without: readonly string[] = [],
 ): void {
+  for (const name of without) assert.ok(Object.hasOwn(tests, name), `there is no test '${name}'`);
   describe(title, () => {
     for (const [name, body] of Object.entries(tests)) {
+      if (without.includes(name)) continue;
       it(name, { timeout: 30_000 }, async (t) => {
         const subject = await make(t);
         if (subject !== undefined) await body(subject, t);

@@ -61,7 +61,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
     await registry.close();
     await rejectsWith(request, 'UNAVAILABLE');
   },
-  'a blob that is cut short fails, with and without Content-Length': async ({ upstream, registry }, t) => {
+  'a blob that is cut short fails, with and without Content-Length': async ({ upstream, registry }) => {
     const { digest } = registry.putBlob('my/app', contentOf(Buffer.alloc(300_000, 'x')));
     for (const framing of [{}, { framing: 'chunked' as const }]) {
       const remove = registry.faults.add(isForBlob, {
@@ -69,7 +69,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
         ...framing,
       });
       const call = () => upstream.fetch(registryRequest('GET', blobOf('my/app', digest)), o);
-      if (await isRedirected(call)) return t.skip('it hands the redirect on');
+      assert.ok(!(await isRedirected(call)), 'it hands the redirect on: leave this test out by name');
       await failureOf(async () => bodyOf(await call()));
       remove();
     }
@@ -88,10 +88,10 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
     assert.equal(await failure, reason);
     await registry.waitFor((request) => request.path.includes('/manifests/') && request.closedEarly);
   },
-  'aborting, or destroying the body, in its middle releases the connection': async (
-    { upstream, registry },
-    t,
-  ) => {
+  'aborting, or destroying the body, in its middle releases the connection': async ({
+    upstream,
+    registry,
+  }) => {
     const { digest } = registry.putBlob('my/app', contentOf(Buffer.alloc(300_000, 'x')));
     registry.faults.add(isForBlob, { stallAfter: 1000 });
     for (const end of ['abort', 'destroy'] as const) {
@@ -99,7 +99,7 @@ export const upstreamFailures: Record<string, SubjectTest<UpstreamSubject>> = {
       const controller = new AbortController();
       const request = registryRequest('GET', blobOf('my/app', digest));
       const { body, status } = await upstream.fetch(request, { signal: controller.signal });
-      if (status === 307) return t.skip('it hands the redirect on');
+      assert.notEqual(status, 307, 'it hands the redirect on: leave this test out by name');
       assert.ok(body, 'no body');
       const closed = once(body, 'close').catch(() => undefined);
       body.on('error', () => undefined);

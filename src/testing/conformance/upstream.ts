@@ -14,6 +14,8 @@ export interface UpstreamOpening {
   readonly registry?: MemoryRegistryOptions;
   /** False: it only pulls, and the tests of pushing are left out. */
   readonly pushes?: boolean;
+  /** Names of tests that do not apply. */
+  readonly without?: readonly string[];
 }
 
 /** What every Upstream promises, tried on a memory registry. */
@@ -23,7 +25,7 @@ export function describeUpstreamConformance(name: string, opening: UpstreamOpeni
     ...(opening.pushes === false ? {} : upstreamUploads),
     ...upstreamFailures,
   };
-  suite(`Upstream conformance: ${name}`, subjectOf(opening), tests);
+  suite(`Upstream conformance: ${name}`, subjectOf(opening), tests, opening.without);
 }
 
 function subjectOf(opening: UpstreamOpening): MakeSubject<UpstreamSubject> {
