@@ -739,7 +739,7 @@ it('refuses a file that this user may not read', async () => {
   await chmod(directory, 0o755);
   const text = good.replace('htpasswd, file: users', 'htpasswd, file: closed');
   const found = await problems(text, undefined, asNobody);
-  assert.deepEqual(found, ['f:11:42: verifiers[0].file: closed may not be read by this user']);
+  assert.deepEqual(found, ['f:11:40: verifiers[0].file: closed may not be read by this user']);
 });
 
 /** Root may read everything; nobody may not. */

@@ -14,10 +14,14 @@ import { openWorkspace } from './harness/workspace.js';
 
 const mebibyte = 1024 * 1024;
 
+function layersOf(image: ImageFiles): readonly string[] {
+  const manifest = JSON.parse(image.root.bytes.toString('utf8')) as { layers: readonly { digest: string }[] };
+  return manifest.layers.map(({ digest }) => digest);
+}
+
 /** The blob in the middle of a pull: the one that stalls, is cut, or comes late. */
 function lastLayer(image: ImageFiles): string {
-  const manifest = JSON.parse(image.root.bytes.toString('utf8')) as { layers: readonly { digest: string }[] };
-  return manifest.layers.at(-1)?.digest ?? '';
+  return layersOf(image).at(-1) ?? '';
 }
 
 test('an upstream that fails', async (t) => {
@@ -147,9 +151,11 @@ test('a token that expires between layers', async (t) => {
   const image = await bigImage({ layers: 2, size: mebibyte });
   const clients = ['docker', 'skopeo', 'podman', 'containerd'];
   for (const client of clients) registry.putImage(`${client}/big`, '1', image);
-  // podman fetches the configuration first and six layers at a time: of these the others have to wait.
-  registry.putImage('podman/big', '1', await bigImage({ layers: 9, size: 1024, seed: 2 }));
-  registry.faults.add({ path: '/v2/podman/big/blobs/' }, { delay: 75_000 }, 6);
+  // podman fetches the configuration first, and then six layers at a time: the others have to wait for these.
+  const manyLayers = await bigImage({ layers: 9, size: 1024, seed: 2 });
+  registry.putImage('podman/big', '1', manyLayers);
+  const layers = new RegExp(`/podman/big/blobs/(${layersOf(manyLayers).join('|')})`);
+  registry.faults.add({ path: layers }, { delay: 75_000 }, 6);
   const slow = slowBlobs(registry, image, 75_000);
   const { docker } = await startDockerd(workspace, { 'max-concurrent-downloads': 1 });
   succeeded(await docker(['login', '-u', 'alice', '--password-stdin', proxy.host], { input: password }));
@@ -193,6 +199,5 @@ test('a token that expires between layers', async (t) => {
 
 /** The first layer of every pull comes so late that the token it was asked with has expired by then. */
 function slowBlobs(registry: MemoryRegistry, image: ImageFiles, delay: number): () => void {
-  const manifest = JSON.parse(image.root.bytes.toString('utf8')) as { layers: readonly { digest: string }[] };
-  return registry.faults.add({ path: manifest.layers[0]?.digest ?? '' }, { delay });
+  return registry.faults.add({ path: layersOf(image)[0] ?? '' }, { delay });
 }
