@@ -1,3 +1,5 @@
+import { HeaderText, maxHeaderLength, quote, unquote } from './header-text.js';
+
 /** One challenge of a `WWW-Authenticate` header (RFC 9110 section 11.6.1). Parameter names are in lower case. */
 export interface Challenge {
   /** In lower case: `bearer`, `basic`. */
@@ -10,7 +12,6 @@ const space = /[ \t]*/y;
 const separators = /[ \t,]*/y;
 const token68 = /[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 const quoted = /"((?:[^"\\]|\\.)*)"/y;
-const maxLength = 16_384;
 
 /**
  * Parses the challenges of a header's value. Lenient where registries are: it never throws, and what cannot be
@@ -18,37 +19,30 @@ const maxLength = 16_384;
  */
 export function parseChallenges(header: string): readonly Challenge[] {
   const challenges: Challenge[] = [];
-  if (header.length > maxLength) return challenges;
-  let at = 0;
-  const take = (pattern: RegExp): RegExpExecArray | undefined => {
-    pattern.lastIndex = at;
-    const match = pattern.exec(header) ?? undefined;
-    if (match) at = pattern.lastIndex;
-    return match;
-  };
-
+  if (header.length > maxHeaderLength) return challenges;
+  const text = new HeaderText(header);
   for (;;) {
-    take(separators);
-    const scheme = take(token)?.[0].toLowerCase();
+    text.take(separators);
+    const scheme = text.take(token)?.[0].toLowerCase();
     if (scheme === undefined) return challenges;
     const parameters = new Map<string, string>();
     challenges.push({ scheme, parameters });
-    take(space);
-    if (take(token68)) continue;
+    text.take(space);
+    if (text.take(token68)) continue;
     for (;;) {
-      const start = at;
-      take(separators);
-      const name = take(token)?.[0].toLowerCase();
+      const start = text.at;
+      text.take(separators);
+      const name = text.take(token)?.[0].toLowerCase();
       if (name === undefined) break;
-      take(space);
-      if (header[at] !== '=') {
-        at = start; // not a parameter: the next challenge's scheme
+      text.take(space);
+      if (text.next !== '=') {
+        text.at = start; // not a parameter: the next challenge's scheme
         break;
       }
-      at++;
-      take(space);
-      const text = take(quoted);
-      const value = text ? (text[1] ?? '').replace(/\\(.)/gs, '$1') : take(token)?.[0];
+      text.at++;
+      text.take(space);
+      const inQuotes = text.take(quoted);
+      const value = inQuotes ? unquote(inQuotes[1] ?? '') : text.take(token)?.[0];
       if (value === undefined) return challenges;
       if (!parameters.has(name)) parameters.set(name, value);
     }
@@ -58,8 +52,6 @@ export function parseChallenges(header: string): readonly Challenge[] {
 /** Prints one challenge with every value quoted, as docker's and containerd's parsers expect. */
 export function printChallenge(challenge: Challenge): string {
   const scheme = challenge.scheme.charAt(0).toUpperCase() + challenge.scheme.slice(1);
-  const parameters = [...challenge.parameters].map(
-    ([name, value]) => `${name}="${value.replace(/["\\]/g, (character) => `\\${character}`)}"`,
-  );
+  const parameters = [...challenge.parameters].map(([name, value]) => `${name}=${quote(value)}`);
   return parameters.length === 0 ? scheme : `${scheme} ${parameters.join(',')}`;
 }

@@ -1,3 +1,5 @@
+import { HeaderText, maxHeaderLength, quote, unquote } from './header-text.js';
+
 /** One link of a `Link` header (RFC 8288 section 3). Parameter names are in lower case. */
 export interface Link {
   readonly target: string;
@@ -7,26 +9,19 @@ export interface Link {
 const target = /[ \t,]*<([^<>]*)>/y;
 const parameter =
   /[ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+)))?/y;
-const maxLength = 16_384;
 
 /** Parses the links of a header's value. Never throws; what cannot be understood ends the list. */
 export function parseLinks(header: string): readonly Link[] {
   const links: Link[] = [];
-  if (header.length > maxLength) return links;
-  let at = 0;
-  const take = (pattern: RegExp): RegExpExecArray | undefined => {
-    pattern.lastIndex = at;
-    const match = pattern.exec(header) ?? undefined;
-    if (match) at = pattern.lastIndex;
-    return match;
-  };
+  if (header.length > maxHeaderLength) return links;
+  const text = new HeaderText(header);
   for (;;) {
-    const found = take(target);
+    const found = text.take(target);
     if (!found) return links;
     const parameters = new Map<string, string>();
-    for (let next = take(parameter); next; next = take(parameter)) {
+    for (let next = text.take(parameter); next; next = text.take(parameter)) {
       const name = (next[1] ?? '').toLowerCase();
-      const value = next[2] === undefined ? (next[3] ?? '') : next[2].replace(/\\(.)/gs, '$1');
+      const value = next[2] === undefined ? (next[3] ?? '') : unquote(next[2]);
       if (!parameters.has(name)) parameters.set(name, value);
     }
     links.push({ target: found[1] ?? '', parameters });
@@ -34,9 +29,7 @@ export function parseLinks(header: string): readonly Link[] {
 }
 
 export function printLink(link: Link): string {
-  const parameters = [...link.parameters].map(
-    ([name, value]) => `; ${name}="${value.replace(/["\\]/g, (character) => `\\${character}`)}"`,
-  );
+  const parameters = [...link.parameters].map(([name, value]) => `; ${name}=${quote(value)}`);
   return `<${link.target}>${parameters.join('')}`;
 }
 
