@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startProxy } from '../../src/bin/running-proxy.js';
+import { type RunningProxy, startProxy } from '../../src/bin/running-proxy.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
 import type { Clock } from '../../src/contracts/clock.js';
@@ -49,23 +49,25 @@ export interface TokenOptions {
 /** Starts a proxy with a configuration in YAML; top-level settings it leaves out are those of the house. */
 export async function startFront(scope: Scope, yaml: string, options: FrontOptions = {}): Promise<Front> {
   const directory = await mkdtemp(join(tmpdir(), 'front-test-'));
+  let proxy: RunningProxy | undefined;
+  scope.after(async () => {
+    await proxy?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
   const file = await writeFiles(directory, yaml, options.files ?? {});
   const loaded = await loadConfiguration(file);
   if ('problems' in loaded) throw new Error(loaded.problems.map(formatProblem).join('\n'));
   const written: string[] = [];
   const metrics = new PrometheusMetrics();
   const log = createLog(loaded.configuration.log.level, { write: (line) => void written.push(line) });
-  const proxy = await startProxy(loaded.configuration, { clock: options.clock ?? Date, log, metrics });
+  const started = await startProxy(loaded.configuration, { clock: options.clock ?? Date, log, metrics });
   let stopped: Promise<void> | undefined;
   const stop = () => {
-    stopped ??= proxy.stop();
+    stopped ??= started.stop();
     return stopped;
   };
-  scope.after(async () => {
-    await stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
-  const base = { port: proxy.address.port, adminPort: proxy.adminAddress?.port ?? 0, directory, stop };
+  proxy = { ...started, stop };
+  const base = { port: started.address.port, adminPort: started.adminAddress?.port ?? 0, directory, stop };
   return { ...base, ...clientOf(base.port), ...logOf(written), metrics: () => metrics.print() };
 }
 
