@@ -6,10 +6,12 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { startMemoryRegistry } from '../testing/index.js';
+import { requireProgram, startMemoryRegistry } from '../testing/index.js';
 import { failsWith, openUpstream, operations } from './opened-upstream.test.js';
 
+/** @returns undefined where there is no openssl to make one; the test was skipped then */
 function certificate(t: TestContext) {
+  if (requireProgram(t, 'openssl', 'openssl') === undefined) return undefined;
   const directory = mkdtempSync(join(tmpdir(), 'upstream-'));
   t.after(() => rmSync(directory, { recursive: true }));
   const [cert, key] = [join(directory, 'tls.crt'), join(directory, 'tls.key')];
@@ -48,6 +50,7 @@ async function startProxy(t: TestContext, authorization: string) {
 describe('reaching an upstream', () => {
   test('over TLS needs trust in its certificate, which `ca` adds', async (t) => {
     const tls = certificate(t);
+    if (tls === undefined) return;
     const remote = await startMemoryRegistry({ tls });
     t.after(() => remote.close());
     const without = await openUpstream(t, remote.url);
@@ -64,6 +67,7 @@ describe('reaching an upstream', () => {
 
   test('with a certificate for another name, or without TLS, says so', async (t) => {
     const tls = certificate(t);
+    if (tls === undefined) return;
     const other = await startMemoryRegistry({ tls, host: '127.0.0.2' });
     t.after(() => other.close());
     const named = await openUpstream(t, other.url, { ca: tls.file });
@@ -101,7 +105,8 @@ describe('reaching an upstream', () => {
   });
 
   test('a CA file that is missing or empty is said at start', async (t) => {
-    const { directory } = certificate(t);
+    const directory = certificate(t)?.directory;
+    if (directory === undefined) return;
     const empty = join(directory, 'empty');
     writeFileSync(empty, '');
     await assert.rejects(openUpstream(t, 'https://localhost', { ca: empty }), /no PEM certificate/);
@@ -113,6 +118,7 @@ describe('reaching an upstream', () => {
 
   test('through a proxy, with TLS and without, with its password', async (t) => {
     const tls = certificate(t);
+    if (tls === undefined) return;
     const authorization = `Basic ${Buffer.from('me:p@ss').toString('base64')}`;
     const proxy = await startProxy(t, authorization);
     for (const options of [{}, { tls }]) {
