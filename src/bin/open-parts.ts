@@ -132,7 +132,7 @@ export function openIssuer(opener: Opener, { token, externalUrl }: Configuration
   return opener.open('token', 'token', token.issuer, { issuer: externalUrl.origin });
 }
 
-export function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {
+function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {
   return new ServedHosts(
     externalUrl,
     routes.flatMap((route) => route.host ?? []),

@@ -13,6 +13,7 @@ import { RefreshTokens } from '../token/refresh-tokens.js';
 import { TokenService } from '../token/token-service.js';
 import {
   Opener,
+  openIssuer,
   openPolicy,
   openUpstreams,
   openVerifiers,
@@ -51,7 +52,6 @@ export async function startProxy(
       ...(tls && { tls: tls.pair }),
       handle: front.handle,
     });
-    const stopWatching = tls?.watch((pair) => listener.replaceCertificate(pair), surroundings.log);
     listeners.push(listener);
     const admin =
       configuration.admin &&
@@ -60,6 +60,8 @@ export async function startProxy(
         handle: adminHandler({ metrics: surroundings.metrics, isReady: () => isReady }),
       }));
     if (admin) listeners.push(admin);
+    // Last, for a failure above would leave it running.
+    const stopWatching = tls?.watch((pair) => listener.replaceCertificate(pair), surroundings.log);
     isReady = true;
     return {
       address: listener.address,
@@ -86,13 +88,12 @@ async function openFront(
   configuration: Configuration,
   surroundings: ProxySurroundings,
 ): Promise<FrontServer> {
-  const { clock, log, metrics } = surroundings;
+  const { log, metrics } = surroundings;
   const state = await opener.open('state', 'state', configuration.state, {});
   const routes = routeTable(configuration, await openUpstreams(opener, configuration));
   const verifier = composeVerifiers(await openVerifiers(opener, configuration, state), surroundings);
   const policy = await openPolicy(opener, configuration);
-  const issuer = configuration.externalUrl.origin;
-  const tokens = await opener.open('token', 'token', configuration.token.issuer, { issuer });
+  const tokens = await openIssuer(opener, configuration);
   const refreshTokens = openRefreshTokens(configuration, state, verifier, surroundings);
   return new FrontServer({
     routes,
@@ -102,14 +103,12 @@ async function openFront(
       verifier,
       policy,
       tokens,
-      clock,
       log,
       otherServices: configuration.token.services,
       ...(refreshTokens && { refreshTokens }),
     }),
     tokens,
     trustedProxies: new AddressRanges(configuration.trustedProxies),
-    clock,
     log,
     metrics,
   });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ClientCredentials, Clock, Log, Metrics, TokenIssuer } from '../contracts/index.js';
+import type { ClientCredentials, Log, Metrics, TokenIssuer } from '../contracts/index.js';
 import { describeError, RegistryError } from '../errors.js';
 import type { AccessRecord, ClientResponse } from '../proxy/client-request.js';
 import type { RegistryService } from '../proxy/registry-service.js';
@@ -22,7 +22,6 @@ export interface FrontParts {
   readonly token: TokenService;
   readonly tokens: TokenIssuer;
   readonly trustedProxies: AddressRanges;
-  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }

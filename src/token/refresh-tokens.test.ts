@@ -64,7 +64,8 @@ describe('a refresh token', () => {
     assert.match(one.reveal(), /^drp_refresh_[A-Za-z0-9_-]{43}$/);
     assert.notEqual(one.reveal(), two.reveal());
     const kept = JSON.stringify(await state.list('', o));
-    for (const token of [one, two]) assert(!kept.includes(token.reveal().slice('drp_refresh_'.length)));
+    for (const token of [one, two])
+      assert.ok(!kept.includes(token.reveal().slice('drp_refresh_'.length)), 'a token is kept');
     assert.equal((await state.list('refresh-token/', o)).length, 2);
   });
 

@@ -46,7 +46,6 @@ describe('TokenService', () => {
       verifier,
       policy,
       tokens,
-      clock,
       log: new FakeLog(),
       otherServices: ['elsewhere.test'],
     });

@@ -1,7 +1,6 @@
 import {
   type CallOptions,
   type ClientCredentials,
-  type Clock,
   type Decision,
   type IssuedToken,
   type Log,
@@ -63,7 +62,6 @@ export interface TokenServiceParts {
   readonly refreshTokens?: RefreshTokens;
   /** Other registries, by their service name, that trust our tokens. */
   readonly otherServices: readonly string[];
-  readonly clock: Clock;
   /** Told of a refresh token that could not be stored. */
   readonly log: Log;
 }

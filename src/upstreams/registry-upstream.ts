@@ -1,7 +1,7 @@
 import type { CallOptions, RegistryRequest, RegistryResponse, Upstream } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
-import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
+import { parseRepositoryName } from '../reference/repository-name.js';
 import type { Authorizer } from './authorizer.js';
 import { discard } from './bodies.js';
 import { fetchBlob } from './fetch-blob.js';
@@ -78,8 +78,8 @@ export class RegistryUpstream implements Upstream {
 
   #canonical(operation: RegistryRequest['operation']): RegistryRequest['operation'] {
     if (operation.kind === 'ping' || operation.kind === 'catalog') return operation;
-    const name = this.canonicalName(operation.repository);
-    return { ...operation, repository: isRepositoryName(name) ? name : invalid(name) };
+    // A default namespace can make a name too long.
+    return { ...operation, repository: parseRepositoryName(this.canonicalName(operation.repository)) };
   }
 }
 
@@ -97,9 +97,4 @@ async function ping(
   if (outcome.answer.status !== 200) throw await failure(tools, call, outcome);
   discard(outcome.answer.body);
   return { status: 200, headers: new Map() };
-}
-
-/** A default namespace can make a name too long. @throws RegistryError NAME_INVALID */
-function invalid(name: string): RepositoryName {
-  return parseRepositoryName(name);
 }

@@ -52,4 +52,5 @@ for (const [name, credentials] of Object.entries(shown)) {
   });
 }
 
-it('takes no settings', () => assert(!driver.config.safeParse({ allow: true }).success));
+it('takes no settings', () =>
+  assert.ok(!driver.config.safeParse({ allow: true }).success, 'it was accepted'));

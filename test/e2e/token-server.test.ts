@@ -55,7 +55,7 @@ test('docker-registry with our token endpoint', async (t) => {
     assert.match(rootCertificates, /^-----BEGIN CERTIFICATE-----/);
     const { keys } = (await (await fetch(`${proxy.url}/token/jwks.json`)).json()) as { keys: object[] };
     assert.ok(keys.length > 0, 'keys.length > 0');
-    for (const key of keys) assert.ok(!('d' in key) && 'kid' in key);
+    for (const key of keys) assert.ok(!('d' in key) && 'kid' in key, 'a public key with its id');
   });
 
   await t.test('skopeo pushes and pulls', async () => {

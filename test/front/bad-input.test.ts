@@ -301,7 +301,7 @@ routes: [{ prefix: "", upstream: one }]
   ] as const) {
     test(`${what}: no hang`, async () => {
       const { messages } = await sendRaw(front.port, bytes, { halfClose: true });
-      for (const answer of messages) assert.ok(answer.status >= 400);
+      for (const answer of messages) assert.ok(answer.status >= 400, `status ${answer.status}`);
       await assertServes();
     });
   }

@@ -30,7 +30,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
   async function logged(ask: Promise<{ headers: Record<string, unknown> }>): Promise<LogLine> {
     const { time, seconds, ...line } = await lineOf((await ask).headers['x-request-id']);
     assert.ok(Date.parse(String(time)) > 0, 'Date.parse(String(time)) > 0');
-    if (line.event === 'access') assert.ok(typeof seconds === 'number' && seconds >= 0);
+    if (line.event === 'access') assert.ok(typeof seconds === 'number' && seconds >= 0, 'seconds');
     return line;
   }
 

@@ -6,6 +6,7 @@ import { parseImageReference } from '../../reference/image-reference.js';
 import { bytesOf, generatedBlob } from '../blob-content.js';
 import {
   closesTwice,
+  closing,
   type MakeSubject,
   options,
   rejectsWhenAborted,
@@ -32,11 +33,7 @@ const elsewhere = parseImageReference('elsewhere.example.com/my/app').repository
 export function describeBlobStoreConformance(name: string, make: MakeSubject<BlobStoreSubject>): void {
   suite(
     `BlobStore conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.store.close());
-      return subject;
-    },
+    closing(make, ({ store }) => store),
     { ...blobs, ...writers, ...links },
   );
 }

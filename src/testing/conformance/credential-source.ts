@@ -3,6 +3,7 @@ import type { Credential, CredentialSource } from '../../contracts/credential-so
 import type { Repository } from '../../reference/repository.js';
 import {
   closesTwice,
+  closing,
   keepsSecret,
   type MakeSubject,
   options,
@@ -38,11 +39,7 @@ export function describeCredentialSourceConformance(
 ): void {
   suite(
     `CredentialSource conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.source.close());
-      return subject;
-    },
+    closing(make, ({ source }) => source),
     tests,
     without,
   );

@@ -4,6 +4,7 @@ import type { Principal } from '../../contracts/principal.js';
 import { type Action, actions, type Scope } from '../../reference/scope.js';
 import {
   closesTwice,
+  closing,
   type MakeSubject,
   options,
   rejectsWhenAborted,
@@ -38,11 +39,7 @@ export function describePolicyConformance(
 ): void {
   suite(
     `Policy conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.policy.close());
-      return subject;
-    },
+    closing(make, ({ policy }) => policy),
     tests,
     without,
   );

@@ -4,6 +4,7 @@ import type { Runtime } from '../../contracts/runtime.js';
 import { type ImageReference, printImageReference } from '../../reference/image-reference.js';
 import {
   closesTwice,
+  closing,
   type MakeSubject,
   options,
   rejectsWhenAborted,
@@ -38,11 +39,7 @@ export function describeRuntimeConformance(
 ): void {
   suite(
     `Runtime conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.runtime.close());
-      return subject;
-    },
+    closing(make, ({ runtime }) => runtime),
     { ...images, ...failures },
     without,
   );

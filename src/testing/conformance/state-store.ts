@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { StateStore } from '../../contracts/state-store.js';
 import {
   closesTwice,
+  closing,
   type MakeSubject,
   options,
   rejectsWhenAborted,
@@ -20,15 +21,11 @@ const o = options();
 
 /** What every StateStore promises. */
 export function describeStateStoreConformance(name: string, make: MakeSubject<StateStoreSubject>): void {
-  suite(`StateStore conformance: ${name}`, closing(make), { ...entries, ...races, ...times, ...borders });
-}
-
-function closing(make: MakeSubject<StateStoreSubject>): MakeSubject<StateStoreSubject> {
-  return async (t) => {
-    const subject = await make(t);
-    if (subject) t.after(() => subject.store.close());
-    return subject;
-  };
+  suite(
+    `StateStore conformance: ${name}`,
+    closing(make, ({ store }) => store),
+    { ...entries, ...races, ...times, ...borders },
+  );
 }
 
 const entries: Record<string, SubjectTest<StateStoreSubject>> = {

@@ -35,6 +35,18 @@ export function suite<S>(
   });
 }
 
+/** Makes subjects as `make` does, and closes what a test used after it. */
+export function closing<S>(
+  make: MakeSubject<S>,
+  closable: (subject: S) => { close(): Promise<void> },
+): MakeSubject<S> {
+  return async (t) => {
+    const subject = await make(t);
+    if (subject !== undefined) t.after(() => closable(subject).close());
+    return subject;
+  };
+}
+
 /** For calls that nobody gives up. */
 export function options(): { readonly signal: AbortSignal } {
   return { signal: new AbortController().signal };

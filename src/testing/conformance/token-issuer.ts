@@ -5,6 +5,7 @@ import { parseScope, type Scope } from '../../reference/scope.js';
 import { Secret } from '../../secret.js';
 import {
   closesTwice,
+  closing,
   keepsSecret,
   type MakeSubject,
   options,
@@ -40,11 +41,7 @@ const grants: readonly Scope[] = [
 export function describeTokenIssuerConformance(name: string, make: MakeSubject<TokenIssuerSubject>): void {
   suite(
     `TokenIssuer conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.issuer.close());
-      return subject;
-    },
+    closing(make, ({ issuer }) => issuer),
     { ...opening, ...refusing },
   );
 }

@@ -4,6 +4,7 @@ import type { ClientCredentials, Verifier } from '../../contracts/verifier.js';
 import { Secret } from '../../secret.js';
 import {
   closesTwice,
+  closing,
   failureOf,
   keepsSecret,
   type MakeSubject,
@@ -45,11 +46,7 @@ export function describeVerifierConformance(
 ): void {
   suite(
     `Verifier conformance: ${name}`,
-    async (t) => {
-      const subject = await make(t);
-      if (subject) t.after(() => subject.verifier.close());
-      return subject;
-    },
+    closing(make, ({ verifier }) => verifier),
     { ...answers, ...failures, ...rechecks },
     without,
   );
