@@ -88,30 +88,32 @@ async function openFront(
   configuration: Configuration,
   surroundings: ProxySurroundings,
 ): Promise<FrontServer> {
-  const { log, metrics } = surroundings;
-  const state = await opener.open('state', 'state', configuration.state, {});
+  const { log, clock } = surroundings;
+  const state = await opener.open('state', 'state', configuration.state, { access: 'owner' });
   const routes = routeTable(configuration, await openUpstreams(opener, configuration));
   const verifier = composeVerifiers(await openVerifiers(opener, configuration, state), surroundings);
   const policy = await openPolicy(opener, configuration);
   const tokens = await openIssuer(opener, configuration);
   const refreshTokens = openRefreshTokens(configuration, state, verifier, surroundings);
-  return new FrontServer({
-    routes,
-    registry: new RegistryService({ routes, verifier, policy, tokens }),
-    token: new TokenService({
+  return new FrontServer(
+    {
       routes,
-      verifier,
-      policy,
+      registry: new RegistryService({ routes, verifier, policy, tokens, clock }),
+      token: new TokenService({
+        routes,
+        verifier,
+        policy,
+        tokens,
+        log,
+        otherServices: configuration.token.services,
+        ...(refreshTokens && { refreshTokens }),
+      }),
       tokens,
-      log,
-      otherServices: configuration.token.services,
-      ...(refreshTokens && { refreshTokens }),
-    }),
-    tokens,
-    trustedProxies: new AddressRanges(configuration.trustedProxies),
-    log,
-    metrics,
-  });
+      trustedProxies: new AddressRanges(configuration.trustedProxies),
+      limits: configuration.limits,
+    },
+    surroundings,
+  );
 }
 
 /** Who has logged in well lately is not slowed down by somebody else's guessing: the cache stands before the throttle. */

@@ -12,6 +12,7 @@ export function checkReferences(raw: unknown): readonly Finding[] {
   );
   return [
     ...checkRoutes(core.routes, upstreams),
+    ...checkCatalog(core.catalog, upstreams),
     ...checkSomethingServed(core),
     ...verifiers.flatMap((id, i): Finding[] =>
       id !== undefined && verifiers.indexOf(id) !== i
@@ -64,8 +65,16 @@ function checkSomethingServed(core: Mapping): readonly Finding[] {
 }
 
 function checkMerged(merged: unknown, verifiers: KnownNames): readonly Finding[] {
-  return (Array.isArray(merged) ? merged : []).flatMap((id: unknown, i): Finding[] => {
-    const message = typeof id === 'string' ? verifiers.complaint('verifier', id) : undefined;
-    return message === undefined ? [] : [{ path: ['mergedVerifiers', i], message }];
+  return checkNames(merged, 'mergedVerifiers', 'verifier', verifiers);
+}
+
+function checkCatalog(catalog: unknown, upstreams: KnownNames): readonly Finding[] {
+  return checkNames(catalog, 'catalog', 'upstream', upstreams);
+}
+
+function checkNames(names: unknown, setting: string, what: string, known: KnownNames): readonly Finding[] {
+  return (Array.isArray(names) ? names : []).flatMap((name: unknown, i): Finding[] => {
+    const message = typeof name === 'string' ? known.complaint(what, name) : undefined;
+    return message === undefined ? [] : [{ path: [setting, i], message }];
   });
 }

@@ -38,6 +38,24 @@ export interface RefreshTokenSetting {
   readonly absolute: number;
 }
 
+export interface TlsSetting {
+  readonly certificate: FilePath;
+  readonly key: FilePath;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly clientCertificates?: { readonly ca: FilePath; readonly required: boolean };
+  readonly redirectFrom?: ListenAddress;
+}
+
+/** Counts; `headerTime` and `idle` in milliseconds. */
+export interface LimitSettings {
+  readonly requestsPerAddress: number;
+  readonly requestsPerPrincipal: number;
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  readonly headerTime: number;
+  readonly idle: number;
+}
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** What one configuration file says, checked as a whole. Secrets are still sources: drivers read them on opening. */
@@ -49,12 +67,15 @@ export interface Configuration {
   readonly listen: ListenAddress;
   /** http or https, without path, query and credentials. */
   readonly externalUrl: URL;
-  readonly tls?: { readonly certificate: FilePath; readonly key: FilePath };
+  readonly tls?: TlsSetting;
   readonly admin?: { readonly listen: ListenAddress };
   /** Addresses and ranges. */
   readonly trustedProxies: readonly string[];
+  readonly limits: LimitSettings;
   readonly upstreams: ReadonlyMap<string, ConfiguredUpstream>;
   readonly routes: readonly RouteSetting[];
+  /** Keys of `upstreams` whose repositories the catalogue lists; empty: it is off. */
+  readonly catalog: readonly string[];
   /** In the order in which they are asked. */
   readonly verifiers: readonly ConfiguredVerifier[];
   /** Ids of verifiers whose names and groups rules may write bare. */
@@ -69,6 +90,10 @@ export interface Configuration {
   };
   readonly state: ConfiguredDriver<'state-store'>;
   readonly log: { readonly level: LogLevel };
+  /** Absent: no audit log. Without a file: standard output. */
+  readonly audit?: { readonly file?: FilePath };
+  /** Milliseconds that new requests are taken for after the signal to stop. */
+  readonly drainDelay: number;
   /** Milliseconds that transfers in progress get on shutdown. */
   readonly drainTimeout: number;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { addressRange } from '../settings/address-range.js';
 import { duration } from '../settings/duration.js';
-import { readableFile } from '../settings/file-path.js';
+import { readableFile, writtenFile } from '../settings/file-path.js';
 import { serverUrl } from '../settings/http-url.js';
 import { listenAddress } from '../settings/listen-address.js';
 import { registryHostName } from '../settings/registry-host-name.js';
@@ -77,6 +77,45 @@ const refreshTokens = z
     'Lets `docker login` keep a refresh token in place of the password. Off by default: kubelet cannot use a pull secret copied from such a login.',
   );
 
+const tls = z.strictObject({
+  certificate: readableFile().describe('The certificate and its chain, as PEM.'),
+  key: readableFile().describe('The private key, as PEM.'),
+  minVersion: z
+    .enum(['TLSv1.2', 'TLSv1.3'], { error: 'expected TLSv1.2 or TLSv1.3' })
+    .default('TLSv1.2')
+    .describe('The oldest protocol version that is accepted.'),
+  clientCertificates: z
+    .strictObject({
+      ca: readableFile().describe('Who may sign them, as PEM.'),
+      required: z.boolean().default(false).describe('Refuses connections without one.'),
+    })
+    .optional()
+    .describe(
+      'Accepts client certificates, for verifiers that look at them. One that `ca` did not sign is refused.',
+    ),
+  redirectFrom: listenAddress()
+    .optional()
+    .describe('Another address where plain http is answered with a redirect to https, such as 0.0.0.0:80.'),
+});
+
+const bound = (fallback: number) =>
+  z.int({ error: 'expected a whole number' }).min(1).max(1_000_000).default(fallback);
+
+const limits = z.strictObject({
+  requestsPerAddress: bound(512).describe(
+    'Requests of one client address under way at the same time, transfers with them. For IPv6 its /64 counts.',
+  ),
+  requestsPerPrincipal: bound(512).describe('The same of one principal; anonymous clients count by address.'),
+  connections: bound(10_000).describe('Open client connections.'),
+  connectionsPerAddress: bound(1024).describe('Those of one address. `trustedProxies` have no such bound.'),
+  headerTime: duration({ min: '1s', max: '5m' })
+    .prefault('20s')
+    .describe('For all headers of a request to arrive.'),
+  idle: duration({ min: '1s', max: '1h' })
+    .prefault('5m')
+    .describe('A connection is cut when in the middle of a transfer no byte moves for so long.'),
+});
+
 /**
  * The settings of the program itself. Entries that hold a driver are loose here: their other keys are the driver's,
  * and its own schema checks them.
@@ -88,13 +127,7 @@ export const coreSchema = z.strictObject({
   externalUrl: serverUrl().describe(
     'How clients reach this proxy. The realm of challenges and absolute links are built from it, never from a request.',
   ),
-  tls: z
-    .strictObject({
-      certificate: readableFile().describe('The certificate and its chain, as PEM.'),
-      key: readableFile().describe('The private key, as PEM.'),
-    })
-    .optional()
-    .describe('Serves HTTPS. Without it something in front ends TLS.'),
+  tls: tls.optional().describe('Serves HTTPS. Without it something in front ends TLS.'),
   admin: z
     .strictObject({
       listen: listenAddress().describe('Keep it from the outside: nobody is asked for credentials here.'),
@@ -105,6 +138,7 @@ export const coreSchema = z.strictObject({
     .array(addressRange(), { error: 'expected a list of addresses or ranges' })
     .default([])
     .describe('Whose `X-Forwarded-For` counts.'),
+  limits: limits.prefault({}).describe('What a client may take. Beyond it: 429 with Retry-After.'),
   upstreams: z
     .record(
       ownName(),
@@ -119,6 +153,12 @@ export const coreSchema = z.strictObject({
     .default({})
     .describe('The registries behind this proxy, by a name of yours.'),
   routes: z.array(route).default([]).describe('Which repository of which upstream a client means.'),
+  catalog: z
+    .array(ownName(), { error: 'expected a list of upstreams' })
+    .default([])
+    .describe(
+      'The upstreams whose repositories `/v2/_catalog` lists, to each client those it may pull. Without any it is off.',
+    ),
   verifiers: z
     .array(
       z.looseObject({
@@ -168,6 +208,19 @@ export const coreSchema = z.strictObject({
     })
     .prefault({})
     .describe('Logging.'),
+  audit: z
+    .strictObject({
+      file: writtenFile()
+        .optional()
+        .describe('Where to; without it standard output. Opened anew after it was renamed, and on SIGHUP.'),
+    })
+    .optional()
+    .describe('Writes a JSON line for each pull, push, delete, login and refusal.'),
+  drainDelay: duration({ max: '10m' })
+    .prefault('0s')
+    .describe(
+      'How long new requests are still taken after the signal to stop, while `/readyz` fails: the time a load balancer needs to notice.',
+    ),
   drainTimeout: duration({ max: '1h' })
     .prefault('30s')
     .describe('How long transfers in progress may go on after the signal to stop.'),

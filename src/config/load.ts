@@ -7,7 +7,7 @@ import { checkReferences } from './check-references.js';
 import { checkRuleNames } from './check-rule-names.js';
 import { checkRulePlaces } from './check-rule-places.js';
 import { checkTlsPair } from './check-tls-pair.js';
-import type { Configuration, RefreshTokenSetting, RouteSetting } from './configuration.js';
+import type { Configuration, RefreshTokenSetting, RouteSetting, TlsSetting } from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
 import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
 import { parseSettings } from './explain-issues.js';
@@ -67,16 +67,17 @@ function inOrder(problems: readonly Problem[]): readonly Problem[] {
 }
 
 function compose(file: string, core: CoreSettings, drivers: ConfiguredDrivers): Configuration {
-  const { tls, admin, token } = core;
+  const { tls, admin, token, audit } = core;
   const refreshTokens = refreshTokenSetting(token.refreshTokens);
   return {
     file,
     baseDirectory: dirname(file),
     listen: core.listen,
     externalUrl: core.externalUrl,
-    ...(tls && { tls }),
+    ...(tls && { tls: tlsSetting(tls) }),
     ...(admin && { admin }),
     trustedProxies: core.trustedProxies,
+    limits: core.limits,
     upstreams: new Map(
       Object.keys(core.upstreams).map((name) => [
         name,
@@ -87,6 +88,7 @@ function compose(file: string, core: CoreSettings, drivers: ConfiguredDrivers): 
       ]),
     ),
     routes: core.routes.map(routeSetting),
+    catalog: core.catalog,
     verifiers: core.verifiers.map(({ id }, i) => ({ id, driver: drivers.get('verifier', ['verifiers', i]) })),
     mergedVerifiers: core.mergedVerifiers,
     policy: drivers.get('policy', ['policy']),
@@ -97,7 +99,21 @@ function compose(file: string, core: CoreSettings, drivers: ConfiguredDrivers): 
     },
     state: drivers.get('state-store', ['state']),
     log: core.log,
+    ...(audit && { audit: audit.file === undefined ? {} : { file: audit.file } }),
+    drainDelay: core.drainDelay,
     drainTimeout: core.drainTimeout,
+  };
+}
+
+function tlsSetting({
+  clientCertificates,
+  redirectFrom,
+  ...tls
+}: NonNullable<CoreSettings['tls']>): TlsSetting {
+  return {
+    ...tls,
+    ...(clientCertificates && { clientCertificates }),
+    ...(redirectFrom && { redirectFrom }),
   };
 }
 

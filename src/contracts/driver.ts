@@ -40,7 +40,16 @@ export interface DriverKinds {
   };
   'token-issuer': { opens: TokenIssuer; given: { readonly issuer: string } };
   upstream: { opens: Upstream; given: { readonly credentials: CredentialSource } };
-  'state-store': { opens: StateStore; given: unknown };
+  'state-store': {
+    opens: StateStore;
+    given: {
+      /**
+       * `guest`: beside the process that owns it, for an administrator's command: no lock, no sweeping, no cleaning up.
+       * What a guest writes the owner sees; a guest must not use compareAndSet. A store that cannot have guests throws.
+       */
+      readonly access: 'owner' | 'guest';
+    };
+  };
 }
 
 export type DriverKind = keyof DriverKinds;

@@ -4,8 +4,9 @@ export { Secret } from '../secret.js';
 // The values a driver's configuration is made of: files and secrets declared with these are checked before it opens.
 export { addressRange } from '../settings/address-range.js';
 export { duration } from '../settings/duration.js';
-export { FilePath, ownDirectory, readableFile } from '../settings/file-path.js';
+export { FilePath, ownDirectory, readableFile, writtenFile } from '../settings/file-path.js';
 export { type SecretSource, secretSource } from '../settings/secret-source.js';
+export * from './audit.js';
 export * from './blob-store.js';
 export * from './call-options.js';
 export * from './clock.js';

@@ -42,6 +42,12 @@ export interface TokenIssuer extends Closable {
 
   /** What others need to verify these tokens. Public by nature. */
   publicKeys(): PublicKeys;
+
+  /**
+   * Secret keys of 32 bytes, derived from the signing keys: whoever shares those has the same ones. The first seals, all
+   * open. They say nothing of the signing keys, nor of another purpose's.
+   */
+  derivedKeys(purpose: string): readonly Uint8Array[];
 }
 
 export interface PublicKeys {

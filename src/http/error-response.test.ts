@@ -7,7 +7,7 @@ import { errorResponse } from './error-response.js';
 
 const host = { service: 'docker.test', realm: 'https://docker.test/token' };
 const wanted: Scope = { type: 'repository', name: parseRepositoryName('a/b'), actions: ['pull', 'push'] };
-const registry = { kind: 'registry', host, wanted } as const;
+const registry = { kind: 'registry', host, wanted: [wanted] } as const;
 
 function bodyOf(error: unknown): unknown {
   return JSON.parse(errorResponse(error, registry).body.toString('utf8'));

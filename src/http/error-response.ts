@@ -11,7 +11,7 @@ export interface ErrorResponse {
 
 /** How a 401 asks for credentials: a registry by a Bearer challenge, the token endpoint by a Basic one. */
 export type ChallengeFor =
-  | { readonly kind: 'registry'; readonly host: ServedHost; readonly wanted?: Scope }
+  | { readonly kind: 'registry'; readonly host: ServedHost; readonly wanted?: readonly Scope[] }
   | { readonly kind: 'token'; readonly host: ServedHost };
 
 /**
@@ -40,7 +40,9 @@ function challengeOf({ bearerError }: RegistryError, challenge: ChallengeFor) {
     ['realm', host.realm],
     ['service', host.service],
   ]);
-  if (challenge.wanted !== undefined) parameters.set('scope', printScope(challenge.wanted));
+  if (challenge.wanted !== undefined && challenge.wanted.length > 0) {
+    parameters.set('scope', challenge.wanted.map(printScope).join(' '));
+  }
   // Older containerd drops a cached token only when it sees an error (containerd#8735, #9274).
   if (bearerError !== undefined) parameters.set('error', bearerError);
   return { scheme: 'bearer', parameters };

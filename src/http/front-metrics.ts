@@ -17,7 +17,8 @@ export function frontMetrics(metrics: Metrics) {
       ['operation'],
       durations,
     ),
-    bytes: metrics.counter('sent_bytes_total', 'Body bytes sent to clients', ['upstream']),
+    sent: metrics.counter('sent_bytes_total', 'Body bytes sent to clients', ['upstream']),
+    received: metrics.counter('received_bytes_total', 'Body bytes received from clients', ['upstream']),
     tokens: metrics.counter('token_requests_total', 'Token requests answered', ['status']),
   };
 }

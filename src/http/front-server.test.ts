@@ -29,14 +29,16 @@ async function start(t: TestContext) {
   const route = { prefix: '', upstream: 'one', rewrite: '', ns: [] };
   const routes = new RouteTable(new URL('https://docker.test'), [route], new Map([['one', upstream]]));
   const parts = { routes, verifier, policy, tokens, clock, log };
-  const front = new FrontServer({
-    ...parts,
-    registry: new RegistryService(parts),
-    token: new TokenService({ ...parts, otherServices: [] }),
-    trustedProxies: new AddressRanges([]),
-    log,
-    metrics,
-  });
+  const front = new FrontServer(
+    {
+      ...parts,
+      registry: new RegistryService(parts),
+      token: new TokenService({ ...parts, otherServices: [] }),
+      trustedProxies: new AddressRanges([]),
+      limits: { requestsPerAddress: 100, requestsPerPrincipal: 100 },
+    },
+    { log, metrics },
+  );
   const listener = await Listener.open({ host: '127.0.0.1', port: 0, handle: front.handle });
   t.after(() => listener.drain(0));
   const ask = (path: string, method = 'GET') =>

@@ -1,276 +1,234 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ClientCredentials, Log, Metrics, TokenIssuer } from '../contracts/index.js';
-import { describeError, RegistryError } from '../errors.js';
+import {
+  type Audit,
+  type Log,
+  type Metrics,
+  type Principal,
+  qualifiedName,
+  type TokenIssuer,
+} from '../contracts/index.js';
+import { clientNetwork } from '../decorators/client-network.js';
+import { RegistryError } from '../errors.js';
 import type { AccessRecord, ClientResponse } from '../proxy/client-request.js';
 import type { RegistryService } from '../proxy/registry-service.js';
-import type { RouteTable } from '../routing/route-table.js';
-import type { ServedHost } from '../routing/served-host.js';
-import type { AddressRanges } from '../settings/address-range.js';
 import type { TokenRecord, TokenService } from '../token/token-service.js';
 import { parseAuthorization } from './authorization.js';
-import { clientAddress } from './client-address.js';
+import { closeUnlessRead } from './end-answer.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
-import { frontMetrics } from './front-metrics.js';
+import { Exchange, type ExchangeParts } from './exchange.js';
+import { ExchangeLog, type Outcome } from './exchange-log.js';
 import { parseMethod, parseTarget } from './parse-registry-request.js';
-import { ClientGone, sendBody } from './send-body.js';
+import { PartsInUse } from './parts-in-use.js';
+import { type RequestLimitSettings, RequestLimits } from './request-limits.js';
+import { sendBody } from './send-body.js';
 import { parseTokenRequest, printTokenAnswer } from './token-endpoint.js';
 
-export interface FrontParts {
-  readonly routes: RouteTable;
+/** What a reload replaces. */
+export interface FrontParts extends ExchangeParts {
   readonly registry: RegistryService;
   readonly token: TokenService;
   readonly tokens: TokenIssuer;
-  readonly trustedProxies: AddressRanges;
+  readonly limits: RequestLimitSettings;
+  readonly audit?: Audit;
+}
+
+/** What stays over a reload. */
+export interface FrontSurroundings {
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
-/** One request and what is to be logged of it. */
-interface Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly id: string;
-  readonly host: ServedHost;
-  readonly connection: ClientCredentials['connection'];
-  readonly signal: AbortSignal;
-  readonly startedAt: number;
+/** One exchange with the parts it works with to its end. */
+interface Work {
+  readonly exchange: Exchange;
+  readonly parts: FrontParts;
+  /** Called at the end. */
+  readonly releases: (() => void)[];
 }
 
 const apiVersion = { 'docker-distribution-api-version': 'registry/2.0' } as const;
 
 /** The proxy's HTTP surface: the registry API under `/v2/`, and the token server under `/token`. */
 export class FrontServer {
-  readonly #parts: FrontParts;
-  readonly #metrics: ReturnType<typeof frontMetrics>;
+  readonly #parts: PartsInUse<FrontParts>;
+  readonly #log: ExchangeLog;
+  readonly #limits: RequestLimits;
 
-  constructor(parts: FrontParts) {
-    this.#parts = parts;
-    this.#metrics = frontMetrics(parts.metrics);
+  constructor(parts: FrontParts, { log, metrics }: FrontSurroundings) {
+    this.#parts = new PartsInUse(parts);
+    this.#log = new ExchangeLog(log, metrics);
+    this.#limits = new RequestLimits(metrics);
+  }
+
+  /** Serves what comes from now on with other parts. @returns when no request needs the earlier ones any more */
+  use(parts: FrontParts): Promise<void> {
+    return this.#parts.replace(parts);
+  }
+
+  /** The parts that new requests are served with. */
+  get parts(): FrontParts {
+    return this.#parts.current;
   }
 
   /** Never rejects and never throws: every failure is answered and logged. */
   readonly handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const exchange = this.#open(request, response);
+    const { parts, leave } = this.#parts.enter();
+    const exchange = new Exchange(request, response, parts);
+    const work: Work = { exchange, parts, releases: [leave] };
     const path = (request.url ?? '').split('?', 1)[0];
     try {
-      if (path === '/token') await this.#token(exchange);
-      else if (path === '/token/jwks.json') this.#publish(exchange, 'application/json', jwksOf);
-      else if (path === '/token/ca.pem') this.#publish(exchange, 'application/x-pem-file', certificatesOf);
-      else await this.#registry(exchange);
+      if (path === '/token') await this.#token(work);
+      else if (path === '/token/jwks.json') await this.#publish(work, 'application/json', jwksOf);
+      else if (path === '/token/ca.pem') await this.#publish(work, 'application/x-pem-file', certificatesOf);
+      else await this.#registry(work);
     } catch (error) {
-      this.#parts.log.error(
-        { requestId: exchange.id, stack: stackOf(error) },
-        'a request failed unexpectedly',
-      );
+      this.#log.bug(exchange, error);
       response.destroy();
+    } finally {
+      for (const release of work.releases) release();
     }
   };
 
-  #open(request: IncomingMessage, response: ServerResponse): Exchange {
-    const gone = new AbortController();
-    response.once('close', () => {
-      if (!response.writableFinished) gone.abort(new ClientGone());
-    });
-    const id = randomUUID();
-    response.setHeader('x-request-id', id);
-    return {
-      request,
-      response,
-      id,
-      host: this.#parts.routes.hosts.find(request.headers.host),
-      connection: {
-        address: clientAddress(request, this.#parts.trustedProxies),
-        ...peerCertificate(request),
-      },
-      signal: gone.signal,
-      startedAt: performance.now(),
-    };
-  }
-
-  async #registry(exchange: Exchange): Promise<void> {
+  async #registry(work: Work): Promise<void> {
+    const { exchange, parts } = work;
     const { request, host, connection, signal } = exchange;
     const record: AccessRecord = {};
     let operation = 'none';
+    let outcome: Outcome;
     try {
+      this.#admitAddress(work);
       const target = parseTarget(request.url ?? '');
       if (target === undefined)
         throw new RegistryError('UNSUPPORTED', { status: 404, message: 'there is nothing here' });
       operation = target.operation.kind;
-      const answer = await this.#parts.registry.handle(
+      const method = parseMethod(request.method);
+      const shown = parseAuthorization(request.headers.authorization);
+      exchange.shown = shown.kind;
+      const body = exchange.body();
+      const answer = await parts.registry.handle(
         {
           ...target,
           host,
-          method: parseMethod(request.method),
+          method,
           headers: headersOf(request),
-          credentials: { shown: parseAuthorization(request.headers.authorization), connection },
-          ...(hasBody(request) && isUpload(request) && { body: request }),
+          credentials: { shown, connection },
+          admit: (who) => this.#admit(work, who),
+          ...(body && { body }),
         },
         record,
         { signal },
       );
-      const outcome = await this.#answer(exchange, answer);
-      this.#logAccess(exchange, record, operation, answer.status, outcome.sent, outcome.error);
+      outcome = await answerRegistry(exchange, answer);
     } catch (error) {
       const challenge: ChallengeFor = {
         kind: 'registry',
         host,
         ...(record.wanted && { wanted: record.wanted }),
       };
-      const status = this.#fail(exchange, error, challenge);
-      this.#logAccess(exchange, record, operation, status, 0, error);
+      outcome = await this.#fail(exchange, error, challenge);
     }
+    this.#log.registry(exchange, operation, record, outcome);
   }
 
-  async #answer(
-    { response, request }: Exchange,
-    answer: ClientResponse,
-  ): Promise<{ sent: number; error?: unknown }> {
-    const headers: Record<string, string> = {
-      ...Object.fromEntries(answer.headers),
-      ...apiVersion,
-      ...closeUnlessRead(request),
-    };
-    if (answer.link !== undefined) headers.link = answer.link;
-    if (answer.location !== undefined) headers.location = answer.location.href;
-    if (answer.body === undefined || request.method === 'HEAD') {
-      answer.body?.destroy();
-      if (answer.status === 307) headers['content-length'] = '0';
-      response.writeHead(answer.status, headers).end();
-      return { sent: 0 };
-    }
-    try {
-      response.writeHead(answer.status, headers);
-    } catch (error) {
-      answer.body.destroy(); // a header that cannot be sent on; the upstream's connection must not wait for a reader
-      throw error;
-    }
-    const length = answer.headers.get('content-length');
-    return sendBody(answer.body, response, length === undefined ? undefined : Number(length));
-  }
-
-  async #token(exchange: Exchange): Promise<void> {
-    const { request, response, host, connection, signal } = exchange;
+  async #token(work: Work): Promise<void> {
+    const { exchange, parts } = work;
+    const { request, response, host, connection, signal, askForBody } = exchange;
     const record: TokenRecord = {};
-    let status = 200;
-    let failure: unknown;
+    let outcome: Outcome;
     try {
-      const asked = await parseTokenRequest(request, host, connection, { signal });
-      const answer = await this.#parts.token.handle(asked, record, { signal });
-      const body = printTokenAnswer(answer);
+      this.#admitAddress(work);
+      const asked = await parseTokenRequest(request, host, connection, { signal, beforeBody: askForBody });
+      exchange.shown = asked.refreshToken === undefined ? asked.credentials.shown.kind : 'refresh-token';
+      const admit = (who: Principal) => this.#admit(work, who);
+      const answer = await parts.token.handle({ ...asked, admit }, record, { signal });
+      const body = Buffer.from(printTokenAnswer(answer));
       response.writeHead(200, {
         'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
+        'content-length': body.length,
         'cache-control': 'no-store',
       });
       response.end(body);
+      outcome = { status: 200, sent: body.length };
     } catch (error) {
-      failure = error;
-      status = this.#fail(exchange, error, { kind: 'token', host });
+      outcome = await this.#fail(exchange, error, { kind: 'token', host });
     }
-    this.#logToken(exchange, record, status, failure);
+    this.#log.token(exchange, record, outcome);
   }
 
-  #publish(exchange: Exchange, contentType: string, print: (tokens: TokenIssuer) => string): void {
+  async #publish(
+    { exchange, parts }: Work,
+    contentType: string,
+    print: (tokens: TokenIssuer) => string,
+  ): Promise<void> {
     const { request, response, host } = exchange;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      this.#fail(exchange, new RegistryError('UNSUPPORTED'), { kind: 'token', host });
+      await this.#fail(exchange, new RegistryError('UNSUPPORTED'), { kind: 'token', host });
       return;
     }
-    const body = print(this.#parts.tokens);
-    response.writeHead(200, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
-    response.end(request.method === 'HEAD' ? undefined : body);
+    const body = Buffer.from(print(parts.tokens));
+    response.writeHead(200, { 'content-type': contentType, 'content-length': body.length });
+    await exchange.end(body);
   }
 
-  /** @returns the status answered; 499 where nobody was left to be answered */
-  #fail({ request, response, signal, id }: Exchange, error: unknown, challenge: ChallengeFor): number {
-    if (signal.aborted) return 499;
+  #admitAddress({ exchange, parts, releases }: Work): void {
+    const network = clientNetwork(exchange.connection.address);
+    releases.push(this.#limits.enter('address', network, parts.limits.requestsPerAddress));
+  }
+
+  /** Anonymous clients are nobody in particular: their addresses count. */
+  #admit({ parts, releases }: Work, who: Principal): void {
+    if (who.kind === 'anonymous') return;
+    releases.push(this.#limits.enter('principal', qualifiedName(who), parts.limits.requestsPerPrincipal));
+  }
+
+  async #fail(exchange: Exchange, error: unknown, challenge: ChallengeFor): Promise<Outcome> {
+    const { request, response, signal } = exchange;
+    if (signal.aborted) return { status: 499, sent: 0, error };
     if (response.headersSent) {
       response.destroy();
-      return response.statusCode;
+      return { status: response.statusCode, sent: 0, error };
     }
-    if (!(error instanceof RegistryError)) {
-      this.#parts.log.error({ requestId: id, stack: stackOf(error) }, 'a request failed unexpectedly');
-    }
+    if (!(error instanceof RegistryError)) this.#log.bug(exchange, error);
     const { status, headers, body } = errorResponse(error, challenge);
     response.writeHead(status, {
       ...Object.fromEntries(headers),
       ...(challenge.kind === 'registry' ? apiVersion : { 'cache-control': 'no-store' }),
       ...closeUnlessRead(request),
     });
-    response.end(request.method === 'HEAD' ? undefined : body);
-    return status;
-  }
-
-  #logAccess(
-    exchange: Exchange,
-    { wanted: _, ...record }: AccessRecord,
-    operation: string,
-    status: number,
-    bytes: number,
-    error: unknown,
-  ): void {
-    const seconds = (performance.now() - exchange.startedAt) / 1000;
-    const upstream = record.upstream ?? 'none';
-    this.#metrics.requests.add({
-      operation,
-      method: methodLabel(exchange.request),
-      status: String(status),
-      upstream,
-    });
-    this.#metrics.duration.observe({ operation }, seconds);
-    this.#metrics.bytes.add({ upstream }, bytes);
-    const { level, fields } = outcomeFields(error, status);
-    this.#parts.log[level](
-      {
-        event: 'access',
-        requestId: exchange.id,
-        address: exchange.connection.address,
-        host: exchange.host.service,
-        method: exchange.request.method,
-        operation,
-        ...record,
-        status,
-        bytes,
-        seconds: Number(seconds.toFixed(4)),
-        ...fields,
-      },
-      'access',
-    );
-  }
-
-  #logToken(exchange: Exchange, record: TokenRecord, status: number, error: unknown): void {
-    this.#metrics.tokens.add({ status: String(status) });
-    const { level, fields } = outcomeFields(error, status);
-    const { id: requestId, connection, host } = exchange;
-    const { method } = exchange.request;
-    this.#parts.log[level](
-      {
-        event: 'token',
-        requestId,
-        address: connection.address,
-        host: host.service,
-        method,
-        ...record,
-        status,
-        ...fields,
-      },
-      'token',
-    );
+    await exchange.end(body);
+    return { status, sent: 0, error };
   }
 }
 
-/** Our own and the upstreams' faults are loud, also after a good status; clients' are not. */
-function outcomeFields(error: unknown, status: number) {
-  const broken = status < 400 && error !== undefined && !(error instanceof ClientGone);
-  const level: 'info' | 'warn' = status >= 500 || broken ? 'warn' : 'info';
-  if (error === undefined) return { level, fields: {} };
-  const code = error instanceof RegistryError ? { error: error.code } : {};
-  return { level, fields: { ...code, reason: describeError(error) } };
-}
-
-function methodLabel({ method }: IncomingMessage): string {
-  return method !== undefined && /^(GET|HEAD|POST|PUT|PATCH|DELETE)$/.test(method) ? method : 'other';
+async function answerRegistry(exchange: Exchange, answer: ClientResponse): Promise<Outcome> {
+  const { request, response } = exchange;
+  const { status } = answer;
+  const headers: Record<string, string> = {
+    ...Object.fromEntries(answer.headers),
+    ...apiVersion,
+    ...closeUnlessRead(request),
+  };
+  if (answer.link !== undefined) headers.link = answer.link;
+  if (answer.location !== undefined) headers.location = answer.location;
+  if (answer.body === undefined || request.method === 'HEAD') {
+    answer.body?.destroy();
+    if (status === 204) delete headers['content-length'];
+    else if (request.method !== 'HEAD' && status !== 304) headers['content-length'] = '0';
+    response.writeHead(status, headers);
+    await exchange.end();
+    return { status, sent: 0 };
+  }
+  try {
+    response.writeHead(status, headers);
+  } catch (error) {
+    answer.body.destroy(); // a header that cannot be sent on; the upstream's connection must not wait for a reader
+    throw error;
+  }
+  const length = answer.headers.get('content-length');
+  return {
+    status,
+    ...(await sendBody(answer.body, response, length === undefined ? undefined : Number(length))),
+  };
 }
 
 function headersOf(request: IncomingMessage): ReadonlyMap<string, string> {
@@ -281,35 +239,10 @@ function headersOf(request: IncomingMessage): ReadonlyMap<string, string> {
   );
 }
 
-function hasBody(request: IncomingMessage): boolean {
-  return (
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
-  );
-}
-
-function isUpload({ method }: IncomingMessage): boolean {
-  return method === 'POST' || method === 'PUT' || method === 'PATCH';
-}
-
-/** A body nobody has read must not be read to its end only to keep the connection. */
-function closeUnlessRead(request: IncomingMessage): { connection?: 'close' } {
-  return hasBody(request) && !request.complete ? { connection: 'close' } : {};
-}
-
-function peerCertificate({ socket }: IncomingMessage): { peerCertificate?: Uint8Array } {
-  if (!('getPeerCertificate' in socket) || typeof socket.getPeerCertificate !== 'function') return {};
-  const certificate: unknown = socket.getPeerCertificate()?.raw;
-  return certificate instanceof Uint8Array ? { peerCertificate: certificate } : {};
-}
-
 function jwksOf(tokens: TokenIssuer): string {
   return JSON.stringify(tokens.publicKeys().jwks);
 }
 
 function certificatesOf(tokens: TokenIssuer): string {
   return tokens.publicKeys().certificates;
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -14,6 +14,7 @@ const formTimeout = 15_000;
 /**
  * Parses GET (distribution `token.md`) and POST (`oauth.md`) into one request.
  *
+ * @param o.beforeBody called before a form is read
  * @throws RegistryError UNSUPPORTED for other methods and grant types, UNAUTHORIZED for credentials that cannot be
  *   understood, SIZE_INVALID for a form that is too large, too slow or not whole
  */
@@ -21,8 +22,8 @@ export async function parseTokenRequest(
   request: IncomingMessage,
   host: ServedHost,
   connection: ClientCredentials['connection'],
-  o: CallOptions,
-): Promise<TokenRequest> {
+  o: CallOptions & { readonly beforeBody: () => void },
+): Promise<Omit<TokenRequest, 'admit'>> {
   const shown = parseAuthorization(request.headers.authorization);
   if (request.method === 'GET') {
     const query = new URLSearchParams((request.url ?? '').split('?').slice(1).join('?'));
@@ -34,6 +35,7 @@ export async function parseTokenRequest(
     };
   }
   if (request.method !== 'POST') throw new RegistryError('UNSUPPORTED');
+  o.beforeBody();
   const form = new URLSearchParams(await readForm(request, o));
   const wantsRefreshToken = form.get('access_type') === 'offline';
   const common = { host, ...serviceAndScopes(form), wantsRefreshToken };

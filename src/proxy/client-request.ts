@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type {
   ClientCredentials,
   Headers,
+  Principal,
   RegistryMethod,
   RegistryOperation,
   RegistryResponse,
@@ -20,10 +21,14 @@ export interface ClientRequest {
   readonly body?: Readable;
   /** A bearer token is one of ours; a password is verified on the spot. */
   readonly credentials: ClientCredentials;
+  /** Told who asks, as soon as that is known. @throws RegistryError TOOMANYREQUESTS */
+  readonly admit: (who: Principal) => void;
 }
 
 /** What a client is answered. */
-export interface ClientResponse extends RegistryResponse {
+export interface ClientResponse extends Omit<RegistryResponse, 'location' | 'nextPage'> {
+  /** With 307 the storage's URL; otherwise a path of ours. */
+  readonly location?: string;
   /** `Link` of the next page, with the client's own repository name. */
   readonly link?: string;
 }
@@ -38,10 +43,13 @@ export interface AccessRecord {
   /** The canonical name. */
   repository?: string;
   reference?: string;
+  tag?: string;
   digest?: string;
+  /** The canonical name of the repository a blob is mounted from. */
+  mountedFrom?: string;
   upstream?: string;
   upstreamRepository?: string;
   rule?: string;
   /** What the request needs: what a challenge then asks for. */
-  wanted?: Scope;
+  wanted?: readonly Scope[];
 }

@@ -37,7 +37,7 @@ describe('RegistryService', () => {
     const route = { prefix: 'p/', upstream: 'one', rewrite: 'inside/', ns: ['docker.io'] };
     const root = { prefix: '', upstream: 'one', rewrite: 'inside/', ns: [] };
     routes = new RouteTable(new URL('https://docker.test'), [root, route], new Map([['one', upstream]]));
-    service = new RegistryService({ routes, verifier, policy, tokens });
+    service = new RegistryService({ routes, verifier, policy, tokens, clock: tokens.clock });
   });
 
   const password = (text = 'pw') =>
@@ -50,6 +50,7 @@ describe('RegistryService', () => {
       operation: manifest,
       headers: new Map(),
       credentials: { shown: password(), connection },
+      admit: () => {},
       ...changes,
     };
   }
@@ -70,7 +71,7 @@ describe('RegistryService', () => {
       [{ ...manifest, repository: 'inside/app' }],
     );
     const { wanted, ...described } = record;
-    assert.deepEqual(wanted, { type: 'repository', name: 'app', actions: ['pull'] });
+    assert.deepEqual(wanted, [{ type: 'repository', name: 'app', actions: ['pull'] }]);
     assert.deepEqual(described, {
       user: 'alice',
       action: 'pull',
@@ -79,6 +80,7 @@ describe('RegistryService', () => {
       rule: 'fake',
       repository: 'app',
       reference: '1',
+      tag: '1',
       upstream: 'one',
       upstreamRepository: 'inside/app',
     });
@@ -222,7 +224,7 @@ describe('RegistryService', () => {
       [{ prefix: 'p/', upstream: 'one', rewrite: '', ns: [] }],
       new Map([['one', upstream]]),
     );
-    const narrow = new RegistryService({ routes: only, verifier, policy, tokens });
+    const narrow = new RegistryService({ routes: only, verifier, policy, tokens, clock: tokens.clock });
     await assert.rejects(narrow.handle(request(), {}, o), { code: 'NAME_UNKNOWN' });
     policy.allow = () => [];
     await assert.rejects(narrow.handle(request(), {}, o), { code: 'DENIED' });
@@ -245,7 +247,7 @@ describe('RegistryService', () => {
       await assert.rejects(service.handle(request({ operation, credentials }), record, o), {
         code: 'UNAUTHORIZED',
       });
-      assert.deepEqual(record.wanted, { type: 'registry', name: 'catalog', actions: ['*'] });
+      assert.deepEqual(record.wanted, [{ type: 'registry', name: 'catalog', actions: ['*'] }]);
     }
     assert.deepEqual(policy.asked, []);
     assert.deepEqual(upstream.requests, []);

@@ -1,42 +1,45 @@
 import { Readable } from 'node:stream';
 import {
-  type Access,
   type CallOptions,
-  type ClientCredentials,
+  type Clock,
   type Headers,
-  type Policy,
-  type Principal,
-  qualifiedName,
   type RegistryOperation,
   type RegistryResponse,
   requestHeaders,
-  type TokenIssuer,
-  type Verifier,
 } from '../contracts/index.js';
-import { authenticate } from '../decorators/authenticate.js';
-import { noteUser } from '../decorators/note-user.js';
 import { RegistryError } from '../errors.js';
+import type { Digest } from '../reference/digest.js';
 import { printReference } from '../reference/reference.js';
-import type { RepositoryName } from '../reference/repository-name.js';
-import { covers, type Scope } from '../reference/scope.js';
+import type { Scope } from '../reference/scope.js';
 import type { Destination, RouteTable } from '../routing/route-table.js';
+import { answerWrite } from './answer-write.js';
+import { type AuthorityParts, authorise } from './authorise.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
 import { requiredScope } from './required-scope.js';
 import { readList, rewriteTagsList } from './rewrite.js';
+import { type UploadPlace, UploadSessions } from './upload-sessions.js';
 
-export interface RegistryServiceParts {
+type RepositoryOperation = Exclude<RegistryOperation, { kind: 'ping' | 'catalog' }>;
+
+interface MountSource {
+  readonly digest: Digest;
+  readonly destination: Destination;
+  readonly scope: Scope;
+}
+
+export interface RegistryServiceParts extends AuthorityParts {
   readonly routes: RouteTable;
-  readonly verifier: Verifier;
-  readonly policy: Policy;
-  readonly tokens: TokenIssuer;
+  readonly clock: Clock;
 }
 
 /** A registry request: authorised under its canonical name, forwarded, and its answer made the client's again. */
 export class RegistryService {
   readonly #parts: RegistryServiceParts;
+  readonly #sessions: UploadSessions;
 
   constructor(parts: RegistryServiceParts) {
     this.#parts = parts;
+    this.#sessions = new UploadSessions(parts.tokens, parts.clock);
   }
 
   /** @throws RegistryError */
@@ -48,14 +51,14 @@ export class RegistryService {
     const { routes } = this.#parts;
     const name = ns === undefined ? operation.repository : routes.mirrored(host, ns, operation.repository);
     const destination = routes.resolve(host, name);
-    record.repository = destination?.canonical ?? name;
+    const canonical = destination?.canonical ?? name;
+    record.repository = canonical;
     describeOperation(operation, record);
-    await this.#authorise(
-      request,
-      requiredScope(method, operation, destination?.canonical ?? name),
-      record,
-      o,
-    );
+    const wanted = requiredScope(method, operation, canonical);
+    const source = this.#mountSource(request);
+    record.wanted = [...(wanted ? [wanted] : []), ...(source ? [source.scope] : [])];
+    record.action = wanted?.actions.join(',') ?? '';
+    const authority = await authorise(this.#parts, request, wanted, record, o);
     if (destination === undefined) {
       throw new RegistryError('NAME_UNKNOWN', {
         detail: { name: operation.repository },
@@ -64,12 +67,15 @@ export class RegistryService {
     }
     record.upstream = destination.upstreamId;
     record.upstreamRepository = destination.upstreamName;
-    const response = await this.#forward(request, operation.repository, destination, o);
+    const place = { service: host.service, destination };
+    const mount =
+      source?.destination.upstreamId === destination.upstreamId && (await authority.allows(source.scope));
+    if (mount) record.mountedFrom = source.scope.name;
+    const upstreamOperation = this.#atUpstream(operation, place, mount ? source : undefined);
+    const response = await this.#forward(request, upstreamOperation, destination, o);
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
-    return operation.kind === 'tags' || operation.kind === 'referrers'
-      ? this.#rewrite(request, operation, response)
-      : response;
+    return this.#answer(request, response, place);
   }
 
   async #withoutRepository(
@@ -80,12 +86,13 @@ export class RegistryService {
     const wanted = requiredScope(request.method, request.operation, undefined);
     if (request.operation.kind === 'catalog') {
       // Whoever is somebody is told that it is off; a challenge names its scope all the same.
-      if (wanted !== undefined) record.wanted = wanted;
+      if (wanted !== undefined) record.wanted = [wanted];
       record.action = '*';
-      await this.#authorise(request, undefined, record, o);
+      await authorise(this.#parts, request, undefined, record, o);
       throw new RegistryError('UNSUPPORTED', { message: 'the catalogue is switched off' });
     }
-    await this.#authorise(request, wanted, record, o);
+    record.action = 'ping';
+    await authorise(this.#parts, request, wanted, record, o);
     const body = Buffer.from('{}');
     const headers = new Map([
       ['content-type', 'application/json'],
@@ -94,57 +101,40 @@ export class RegistryService {
     return { status: 200, headers, ...(request.method === 'GET' && { body: Readable.from([body]) }) };
   }
 
-  /** Passes only where every needed action is granted; says the same whether or not the repository exists. */
-  async #authorise(
-    { credentials, host }: ClientRequest,
-    wanted: Scope | undefined,
-    record: AccessRecord,
-    o: CallOptions,
-  ): Promise<void> {
-    record.action ??= wanted?.actions.join(',') ?? 'ping';
-    if (wanted !== undefined) record.wanted = wanted;
-    const { shown } = credentials;
-    if (shown.kind === 'none')
-      throw new RegistryError('UNAUTHORIZED', { reason: 'no credentials were shown' });
-    if (shown.kind === 'bearer') {
-      const access = await this.#parts.tokens.open(shown.token, { ...o, service: host.service });
-      this.#authoriseToken(access, wanted, record);
-    } else {
-      await this.#authorisePassword(credentials, host.service, wanted, record, o);
-    }
+  /** Where a mount comes from, and what reading there needs. A repository that is nobody's is no source. */
+  #mountSource({ operation, host }: ClientRequest): MountSource | undefined {
+    if (operation.kind !== 'upload' || operation.mount?.from === undefined) return undefined;
+    const { digest, from } = operation.mount;
+    const destination = this.#parts.routes.resolve(host, from);
+    if (destination === undefined) return undefined;
+    const scope: Scope = { type: 'repository', name: destination.canonical, actions: ['pull'] };
+    return { digest, destination, scope };
   }
 
-  #authoriseToken(access: Access, wanted: Scope | undefined, record: AccessRecord): void {
-    describePrincipal(access.principal, record);
-    if (wanted !== undefined && !covers(access.grants, wanted)) {
-      throw new RegistryError('UNAUTHORIZED', {
-        bearerError: 'insufficient_scope',
-        reason: 'the token does not grant it',
-      });
-    }
-  }
-
-  async #authorisePassword(
-    credentials: ClientCredentials,
-    service: string,
-    wanted: Scope | undefined,
-    record: AccessRecord,
-    o: CallOptions,
-  ): Promise<void> {
-    const principal = await authenticate(noteUser(this.#parts.verifier, record), credentials, o);
-    describePrincipal(principal, record);
-    if (wanted === undefined) return;
-    const context = { service, address: credentials.connection.address };
-    const [decision] = await this.#parts.policy.decide(principal, [wanted], context, o);
-    if (decision?.rule !== undefined) record.rule = decision.rule;
-    if (wanted.actions.some((action) => !decision?.granted.includes(action))) {
-      throw new RegistryError('DENIED', { detail: { name: wanted.name }, reason: 'no rule allows it' });
-    }
+  /**
+   * The operation in the upstream's names. A mount that has no source the client may read at the same upstream is left
+   * out: the answer then opens an upload. One without `from` would take a blob from anywhere our credential reaches.
+   */
+  #atUpstream(
+    operation: RepositoryOperation,
+    place: UploadPlace,
+    source: MountSource | undefined,
+  ): RepositoryOperation {
+    const repository = place.destination.upstreamName;
+    if (operation.kind !== 'upload') return { ...operation, repository };
+    const { session, digest } = operation;
+    return {
+      kind: 'upload',
+      repository,
+      ...(session !== undefined && { session: this.#sessions.open(session, place).href }),
+      ...(digest !== undefined && { digest }),
+      ...(source && { mount: { digest: source.digest, from: source.destination.upstreamName } }),
+    };
   }
 
   async #forward(
     request: ClientRequest,
-    clientName: RepositoryName,
+    operation: RepositoryOperation,
     { upstream, upstreamName }: Destination,
     o: CallOptions,
   ): Promise<RegistryResponse> {
@@ -152,15 +142,32 @@ export class RegistryService {
       return await upstream.fetch(
         {
           method: request.method,
-          operation: { ...request.operation, repository: upstreamName } as RegistryOperation,
+          operation,
           headers: forwardedHeaders(request),
           ...(request.body && { body: request.body }),
         },
         o,
       );
     } catch (error) {
+      const clientName = 'repository' in request.operation ? request.operation.repository : upstreamName;
       throw error instanceof RegistryError ? inClientsWords(error, upstreamName, clientName) : error;
     }
+  }
+
+  #answer(
+    request: ClientRequest,
+    response: RegistryResponse,
+    place: UploadPlace,
+  ): ClientResponse | Promise<ClientResponse> {
+    const { operation, method } = request;
+    if (operation.kind === 'tags' || operation.kind === 'referrers') {
+      return this.#rewrite(request, operation, response);
+    }
+    if (operation.kind === 'upload' || method === 'PUT') {
+      return answerWrite(request, response, this.#sessions, place);
+    }
+    const { location, nextPage: _, ...rest } = response;
+    return { ...rest, ...(location && { location: location.href }) };
   }
 
   async #rewrite(
@@ -172,7 +179,7 @@ export class RegistryService {
       operation.kind === 'tags'
         ? `/v2/${operation.repository}/tags/list`
         : `/v2/${operation.repository}/referrers/${operation.digest}`;
-    const { nextPage, body, ...rest } = response;
+    const { nextPage, body, location: _, ...rest } = response;
     const query = nextPage === undefined ? undefined : withNs(nextPage, ns);
     const link = query === undefined ? {} : { link: `<${path}?${query}>; rel="next"` };
     if (operation.kind === 'referrers' || body === undefined) {
@@ -213,16 +220,14 @@ function inClientsWords(error: RegistryError, upstreamName: string, clientName: 
   });
 }
 
-function describePrincipal(principal: Principal, record: AccessRecord): void {
-  record.principal = qualifiedName(principal);
-  record.verifier = principal.verifier;
-}
-
-function describeOperation(
-  operation: Exclude<RegistryOperation, { kind: 'ping' | 'catalog' }>,
-  record: AccessRecord,
-): void {
+function describeOperation(operation: RepositoryOperation, record: AccessRecord): void {
+  if (operation.kind === 'upload') {
+    const digest = operation.digest ?? operation.mount?.digest;
+    if (digest !== undefined) record.digest = digest;
+    return;
+  }
   if (operation.kind === 'manifest') record.reference = printReference(operation.reference);
   else if (operation.kind === 'blob' || operation.kind === 'referrers') record.reference = operation.digest;
   if (record.reference?.includes(':')) record.digest = record.reference;
+  else if (record.reference !== undefined) record.tag = record.reference;
 }

@@ -21,9 +21,10 @@ const operations: readonly (readonly [RegistryOperation, Partial<Record<Registry
     { kind: 'blob', repository, digest },
     { GET: 'pull', HEAD: 'pull', DELETE: 'delete' },
   ],
+  [{ kind: 'upload', repository }, { POST: 'pull,push' }],
   [
-    { kind: 'upload', repository },
-    { POST: 'pull,push', PATCH: 'pull,push', PUT: 'pull,push', GET: 'pull,push', DELETE: 'pull,push' },
+    { kind: 'upload', repository, session: 'sealed' },
+    { PATCH: 'pull,push', PUT: 'pull,push', GET: 'pull,push', DELETE: 'pull,push' },
   ],
   [{ kind: 'tags', repository, page: '' }, { GET: 'pull' }],
   [{ kind: 'referrers', repository, digest, page: '' }, { GET: 'pull' }],
@@ -34,7 +35,7 @@ describe('requiredScope', () => {
   for (const [operation, row] of operations) {
     for (const method of methods) {
       const needed = row[method];
-      test(`${method} ${operation.kind}: ${needed ?? 'not served'}`, () => {
+      test(`${method} ${'session' in operation ? 'session' : operation.kind}: ${needed ?? 'not served'}`, () => {
         if (needed === undefined) {
           assert.throws(() => requiredScope(method, operation, canonical), { code: 'UNSUPPORTED' });
           return;

@@ -34,6 +34,10 @@ export function requiredScope(
 ): Scope | undefined {
   const needed = requiredActions[operation.kind][method];
   if (needed === undefined) throw new RegistryError('UNSUPPORTED');
+  // POST opens a session, every other method needs one.
+  if (operation.kind === 'upload' && (method === 'POST') === (operation.session !== undefined)) {
+    throw new RegistryError('UNSUPPORTED');
+  }
   if (operation.kind === 'catalog') return { type: 'registry', name: 'catalog', actions: needed };
   return canonical === undefined ? undefined : { type: 'repository', name: canonical, actions: needed };
 }

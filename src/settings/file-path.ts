@@ -6,9 +6,9 @@ import { z } from 'zod';
  */
 export class FilePath {
   readonly text: string;
-  readonly kind: 'file' | 'directory';
+  readonly kind: 'file' | 'written file' | 'directory';
 
-  constructor(text: string, kind: 'file' | 'directory') {
+  constructor(text: string, kind: FilePath['kind']) {
     this.text = text;
     this.kind = kind;
   }
@@ -24,6 +24,14 @@ export const readableFile = () =>
     .string({ error: 'expected a file name' })
     .min(1, 'expected a file name')
     .transform((text) => new FilePath(text, 'file'))
+    .meta({ title: 'file' });
+
+/** A file that we write; it need not be there yet. */
+export const writtenFile = () =>
+  z
+    .string({ error: 'expected a file name' })
+    .min(1, 'expected a file name')
+    .transform((text) => new FilePath(text, 'written file'))
     .meta({ title: 'file' });
 
 /** A directory of ours, created with mode 0700 when it is absent. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -22,20 +22,35 @@ function temporary(t: TestContext): string {
   return directory;
 }
 
-function opener(baseDirectory: string, clock = new FakeClock(), log = new FakeLog()) {
-  return () =>
-    driver.open(driver.config.parse({ path: 'state' }), {
-      id: 'state',
-      baseDirectory,
-      clock,
-      log,
-      metrics: new FakeMetrics(),
-    });
+/** Opens it as one process after another would: the directory is let go when the test ends, or it is opened again. */
+function opener(t: TestContext, baseDirectory: string, clock = new FakeClock(), log = new FakeLog()) {
+  let last: StateStore | undefined;
+  t.after(() => last?.close());
+  return async () => {
+    await last?.close();
+    last = await open(baseDirectory, 'owner', clock, log);
+    return last;
+  };
+}
+
+function open(
+  baseDirectory: string,
+  access: 'owner' | 'guest',
+  clock = new FakeClock(),
+  log = new FakeLog(),
+): Promise<StateStore> {
+  const dependencies = { id: 'state', baseDirectory, clock, log, metrics: new FakeMetrics() };
+  return driver.open(driver.config.parse({ path: 'state' }), { ...dependencies, access });
+}
+
+/** The names of the entries' files. */
+function entriesIn(directory: string): readonly string[] {
+  return readdirSync(directory).filter((name) => name.endsWith('.json'));
 }
 
 describeStateStoreConformance('file', async (t) => {
   const clock = new FakeClock();
-  const store = await opener(temporary(t), clock)();
+  const store = await opener(t, temporary(t), clock)();
   return { store, advance: (milliseconds) => clock.advance(milliseconds) };
 });
 
@@ -44,47 +59,49 @@ describe('files', () => {
     const base = temporary(t);
     const before = process.umask(0);
     t.after(() => process.umask(before));
-    const store = await opener(base)();
+    const store = await opener(t, base)();
     await store.put('key', 'value', o);
     const entry = await store.get('key', o);
     await store.close();
     assert.equal(statSync(join(base, 'state')).mode & 0o777, 0o700);
     const files = readdirSync(join(base, 'state'));
-    assert.equal(files.length, 1);
+    assert.equal(files.length, 1, 'an entry, and no lock of a store that was closed');
     for (const file of files) assert.equal(statSync(join(base, 'state', file)).mode & 0o777, 0o600);
-    assert.deepEqual(await (await opener(base)()).get('key', o), entry);
+    assert.deepEqual(await (await opener(t, base)()).get('key', o), entry);
   });
 
   it('do not show keys in their names', async (t) => {
     const base = temporary(t);
-    const store = await opener(base)();
+    const store = await opener(t, base)();
     for (const key of ['../../outside', 'a/b', '.']) await store.put(key, 'x', o);
     assert.deepEqual(readdirSync(base), ['state']);
-    for (const file of readdirSync(join(base, 'state'))) assert.match(file, /^[0-9a-f]{64}\.json$/);
+    const files = readdirSync(join(base, 'state'));
+    assert.equal(files.length, 4);
+    for (const file of files) assert.match(file, /^([0-9a-f]{64}\.json|lock)$/);
   });
 
   it('of a write that a crash cut are removed at the start; other files stay', async (t) => {
     const base = temporary(t);
-    const open = opener(base);
+    const open = opener(t, base);
     await (await open()).put('key', 'value', o);
-    const [file = ''] = readdirSync(join(base, 'state'));
+    const [file = ''] = entriesIn(join(base, 'state'));
     writeFileSync(join(base, 'state', `${file}.0f0f.tmp`), '{"key":"key","val');
     writeFileSync(join(base, 'state', 'README'), 'notes');
     const store = await open();
-    assert.deepEqual(readdirSync(join(base, 'state')).sort(), [file, 'README'].sort());
+    assert.deepEqual(readdirSync(join(base, 'state')).sort(), [file, 'README', 'lock'].sort());
     assert.equal((await store.get('key', o))?.value, 'value');
   });
 
   it('of expired entries are removed at the start, and while others are written', async (t) => {
     const base = temporary(t);
     const clock = new FakeClock();
-    const open = opener(base, clock);
+    const open = opener(t, base, clock);
     const first = await open();
     await first.put('kept', 'x', o);
     for (let i = 0; i < 20; i++) await first.put(`early/${i}`, 'x', { ...o, ttl: 10 });
     clock.advance(10);
     const store = await open();
-    const count = () => readdirSync(join(base, 'state')).length;
+    const count = () => entriesIn(join(base, 'state')).length;
     assert.equal(count(), 1);
     for (let i = 0; i < 1_010; i++) {
       clock.advance(1);
@@ -96,7 +113,7 @@ describe('files', () => {
 
   it('of an entry that was put anew are not lost to somebody who finds the old one expired', async (t) => {
     const clock = new FakeClock();
-    const store = await opener(temporary(t), clock)();
+    const store = await opener(t, temporary(t), clock)();
     for (let i = 0; i < 100; i++) {
       await store.put('key', 'old', { ...o, ttl: 10 });
       clock.advance(10);
@@ -117,23 +134,39 @@ describe('what goes wrong', () => {
 
   it('a directory that is gone is UNAVAILABLE, not empty', async (t) => {
     const base = temporary(t);
-    const store = await opener(base)();
+    const store = await opener(t, base)();
     await store.put('key', 'value', o);
     rmSync(join(base, 'state'), { recursive: true });
     for (const [name, call] of everyCall(store)) await assert.rejects(call, { code: 'UNAVAILABLE' }, name);
     mkdirSync(join(base, 'state'));
+    assert.equal(await store.get('key', o), undefined);
+    await assert.rejects(store.put('key', 'back', o), (error) =>
+      /the directory is not this process's any more/.test(describeError(error)),
+    );
+  });
+
+  it('a directory that is away for a moment is used again when it is back', async (t) => {
+    const base = temporary(t);
+    const log = new FakeLog();
+    const store = await opener(t, base, new FakeClock(), log)();
+    await store.put('key', 'value', o);
+    renameSync(join(base, 'state'), join(base, 'away'));
+    for (const [name, call] of everyCall(store)) await assert.rejects(call, { code: 'UNAVAILABLE' }, name);
+    renameSync(join(base, 'away'), join(base, 'state'));
+    assert.equal((await store.get('key', o))?.value, 'value');
     await store.put('key', 'back', o);
     assert.equal((await store.get('key', o))?.value, 'back');
+    assert.deepEqual(log.at('error'), []);
   });
 
   it('something else in its place is UNAVAILABLE', async (t) => {
     const base = temporary(t);
-    const store = await opener(base)();
+    const store = await opener(t, base)();
     rmSync(join(base, 'state'), { recursive: true });
     writeFileSync(join(base, 'state'), '');
     for (const [name, call] of everyCall(store)) await assert.rejects(call, { code: 'UNAVAILABLE' }, name);
     await assert.rejects(() => store.delete('key', o), { code: 'UNAVAILABLE' });
-    await assert.rejects(opener(base)());
+    await assert.rejects(opener(t, base)());
   });
 
   for (const [what, damage] of [
@@ -144,10 +177,10 @@ describe('what goes wrong', () => {
     it(`an entry that is ${what} counts as absent, is told, does not stop a start, and can be replaced`, async (t) => {
       const base = temporary(t);
       const log = new FakeLog();
-      const open = opener(base, new FakeClock(), log);
+      const open = opener(t, base, new FakeClock(), log);
       const store = await open();
       await store.put('key', 'value', o);
-      const [file = ''] = readdirSync(join(base, 'state'));
+      const [file = ''] = entriesIn(join(base, 'state'));
       await store.put('other', 'value', o);
       writeFileSync(join(base, 'state', file), damage);
       const again = await open();
@@ -168,9 +201,9 @@ describe('what goes wrong', () => {
 
   it('an entry that cannot be read now is UNAVAILABLE, and not absent', async (t) => {
     const base = temporary(t);
-    const store = await opener(base)();
+    const store = await opener(t, base)();
     await store.put('key', 'value', o);
-    const [file = ''] = readdirSync(join(base, 'state'));
+    const [file = ''] = entriesIn(join(base, 'state'));
     rmSync(join(base, 'state', file));
     mkdirSync(join(base, 'state', file));
     await assert.rejects(store.get('key', o), { code: 'UNAVAILABLE' });
@@ -186,9 +219,9 @@ describe('what goes wrong', () => {
       return t.skip('only root can mount a small disk');
     }
     try {
-      const store = await opener(base)();
+      const store = await opener(t, base)();
       await store.put('key', 'old', o);
-      const before = readFileSync(join(disk, readdirSync(disk)[0] ?? ''), 'utf8');
+      const before = readFileSync(join(disk, entriesIn(disk)[0] ?? ''), 'utf8');
       const large = 'x'.repeat(60_000);
       for (const call of [
         () => store.put('key', large, o),
@@ -200,12 +233,13 @@ describe('what goes wrong', () => {
         );
       }
       assert.deepEqual(
-        readdirSync(disk).map((file) => readFileSync(join(disk, file), 'utf8')),
+        entriesIn(disk).map((file) => readFileSync(join(disk, file), 'utf8')),
         [before],
       );
       assert.equal((await store.get('key', o))?.value, 'old');
       await store.put('key', 'new', o);
       assert.equal((await store.get('key', o))?.value, 'new');
+      await store.close();
     } finally {
       execFileSync('umount', [disk]);
     }
@@ -213,7 +247,7 @@ describe('what goes wrong', () => {
   });
 
   it('who leaves while waiting for a turn changes nothing, and holds nobody up', async (t) => {
-    const store = await opener(temporary(t))();
+    const store = await opener(t, temporary(t))();
     const leaving = new AbortController();
     const first = store.put('first', 'x', o);
     const left = store.put('left', 'x', { signal: leaving.signal });
@@ -228,7 +262,7 @@ describe('what goes wrong', () => {
   });
 
   it('who leaves during a list gets the reason', async (t) => {
-    const store = await opener(temporary(t))();
+    const store = await opener(t, temporary(t))();
     for (let i = 0; i < 20; i++) await store.put(`key-${i}`, 'x', o);
     const leaving = new AbortController();
     const list = store.list('', { signal: leaving.signal });

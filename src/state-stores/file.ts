@@ -1,44 +1,32 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
-import type { CallOptions, Clock, Log, StateEntry, StateStore } from '../contracts/index.js';
-import { describeError, hasCode, RegistryError } from '../errors.js';
+import type { CallOptions, StateEntry, StateStore } from '../contracts/index.js';
 import { ownDirectory } from '../settings/file-path.js';
+import { DirectoryLock } from './directory-lock.js';
 import { checkEntry } from './entry.js';
+import { GuestFileStateStore } from './file-guest.js';
+import { StateFiles } from './state-files.js';
 import { SweepSchedule } from './sweep-schedule.js';
 
-const entrySchema = z.object({
-  key: z.string(),
-  value: z.string(),
-  version: z.string(),
-  expiresAt: z.number().optional(),
-});
-
-/** Not I/O: the bytes were read, and are not what was written. No later try would find them better. */
-class DamagedEntryError extends Error {}
-
 /**
- * Keeps each entry in a file of its own, replaced by rename after fsync, so a crash leaves the old entry or the new
- * one. For one process: compareAndSet is atomic within it.
+ * State in files, for the one process that holds their directory: compareAndSet is atomic within it. Without the lock
+ * nothing is written; reads go on.
  */
 export class FileStateStore implements StateStore {
-  readonly #directory: string;
-  readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #files: StateFiles;
+  readonly #lock: DirectoryLock;
   readonly #sweeps = new SweepSchedule();
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(directory: string, clock: Clock, log: Log) {
-    this.#directory = directory;
-    this.#clock = clock;
-    this.#log = log;
+  constructor(files: StateFiles, lock: DirectoryLock) {
+    this.#files = files;
+    this.#lock = lock;
   }
 
   async get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
-    o.signal.throwIfAborted();
-    return this.#guard('read', o, () => this.#read(this.#path(key)));
+    return this.#files.guard('read', o, () => this.#files.read(key));
   }
 
   async put(key: string, value: string, o: CallOptions & { readonly ttl?: number }): Promise<void> {
@@ -54,139 +42,47 @@ export class FileStateStore implements StateStore {
   ): Promise<boolean> {
     checkEntry(key, value);
     return this.#inTurn(o, async () => {
-      if ((await this.#read(this.#path(key)))?.version !== version) return false;
+      if ((await this.#files.read(key))?.version !== version) return false;
       await this.#write(key, value, o.ttl);
       return true;
     });
   }
 
   async delete(key: string, o: CallOptions): Promise<void> {
-    await this.#inTurn(o, () => rm(this.#path(key), { force: true }));
+    await this.#inTurn(o, () => this.#files.remove(key));
   }
 
   async list(prefix: string, o: CallOptions): Promise<readonly StateEntry[]> {
-    o.signal.throwIfAborted();
-    return this.#guard('read', o, async () => {
-      const entries: StateEntry[] = [];
-      for (const name of await this.#files()) {
-        o.signal.throwIfAborted();
-        const entry = await this.#read(join(this.#directory, name));
-        if (entry?.key.startsWith(prefix)) entries.push(entry);
-      }
-      return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
-    });
+    return this.#files.guard('read', o, () => this.#files.list(prefix, o));
   }
 
   async close(): Promise<void> {
-    await this.#last.catch(() => undefined);
+    await this.#last;
+    await this.#lock.release();
   }
 
-  /** Deletes expired entries, which nobody may ask for again. Only while nothing is written. */
+  /** Only while nothing is written. */
   async sweep(): Promise<void> {
-    let left = 0;
-    for (const name of await this.#files()) {
-      const path = join(this.#directory, name);
-      const expired = await readEntry(path).then(
-        (entry) => entry !== undefined && this.#isExpired(entry),
-        () => false, // a damaged one is told of where it is asked for
-      );
-      if (expired) await rm(path, { force: true });
-      else left++;
-    }
-    this.#sweeps.done(left);
-  }
-
-  #path(key: string): string {
-    return join(this.#directory, `${createHash('sha256').update(key).digest('hex')}.json`);
-  }
-
-  async #files(): Promise<readonly string[]> {
-    return (await readdir(this.#directory)).filter((name) => name.endsWith('.json'));
-  }
-
-  async #read(path: string): Promise<StateEntry | undefined> {
-    const entry = await readEntry(path).catch((error: unknown) => {
-      if (!(error instanceof DamagedEntryError)) throw error;
-      this.#log.error({ file: path, reason: describeError(error) }, 'a damaged state entry counts as absent');
-      return undefined;
-    });
-    // A directory that is gone, as with a volume, must not look like an empty one.
-    if (entry === undefined) await access(this.#directory);
-    return entry === undefined || this.#isExpired(entry) ? undefined : entry;
-  }
-
-  #isExpired({ expiresAt }: StateEntry): boolean {
-    return expiresAt !== undefined && expiresAt <= this.#clock.now();
+    this.#sweeps.done(await this.#files.removeExpired());
   }
 
   async #write(key: string, value: string, ttl: number | undefined): Promise<void> {
-    const path = this.#path(key);
-    const temporary = `${path}.${randomUUID()}.tmp`;
-    const expiry = ttl === undefined ? {} : { expiresAt: this.#clock.now() + ttl };
-    try {
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(JSON.stringify({ key, value, version: randomUUID(), ...expiry }));
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, path);
-      const directory = await open(this.#directory, 'r');
-      try {
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
-    } catch (error) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      throw error;
-    }
+    // Again, for writing may have taken long, and the whole process may have stood still in it.
+    await this.#files.write(key, value, ttl, () => this.#lock.prove());
     if (this.#sweeps.isDue()) await this.sweep();
   }
 
   /** Writers wait for one another, so that a comparison and its write are one step. */
   async #inTurn<T>(o: CallOptions, step: () => Promise<T>): Promise<T> {
     o.signal.throwIfAborted();
-    const turn = this.#last.then(() => {
-      o.signal.throwIfAborted();
-      return this.#guard('write', o, step);
-    });
+    const turn = this.#last.then(() =>
+      this.#files.guard('write', o, async () => {
+        await this.#lock.prove();
+        return step();
+      }),
+    );
     this.#last = turn.catch(() => undefined);
     return turn;
-  }
-
-  async #guard<T>(what: string, { signal }: CallOptions, step: () => Promise<T>): Promise<T> {
-    try {
-      return await step();
-    } catch (error) {
-      signal.throwIfAborted();
-      throw new RegistryError('UNAVAILABLE', {
-        reason: `cannot ${what} the state in ${this.#directory}`,
-        cause: error,
-      });
-    }
-  }
-}
-
-async function readEntry(path: string): Promise<StateEntry | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  const { expiresAt, ...entry } = parseEntry(text);
-  return expiresAt === undefined ? entry : { ...entry, expiresAt };
-}
-
-function parseEntry(text: string): z.output<typeof entrySchema> {
-  try {
-    return entrySchema.parse(JSON.parse(text));
-  } catch {
-    // Not the cause: its message could show what the entry holds.
-    throw new DamagedEntryError('it is not what this store writes');
   }
 }
 
@@ -197,15 +93,20 @@ export const driver = defineDriver({
   config: z.strictObject({
     path: ownDirectory().describe('Directory for the state, one process only; created with mode 0700'),
   }),
-  async open({ path }, { baseDirectory, clock, log }) {
+  async open({ path }, { access, baseDirectory, clock, log }) {
     const directory = resolve(baseDirectory, path.text);
+    const files = new StateFiles(directory, clock, log);
+    if (access === 'guest') return new GuestFileStateStore(files);
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(directory)) {
-      // What a crash in mid-write left behind.
-      if (name.endsWith('.tmp')) await rm(join(directory, name), { force: true });
+    const lock = await DirectoryLock.take(directory, { clock, log });
+    try {
+      await files.removeLeftovers();
+      const store = new FileStateStore(files, lock);
+      await store.sweep();
+      return store;
+    } catch (error) {
+      await lock.release();
+      throw error;
     }
-    const store = new FileStateStore(directory, clock, log);
-    await store.sweep();
-    return store;
   },
 });

@@ -21,10 +21,13 @@ describe('memory', () => {
       clock: new FakeClock(),
       log: new FakeLog(),
       metrics: new FakeMetrics(),
+      access: 'owner' as const,
     };
     const store = await driver.open(driver.config.parse({}), dependencies);
     await store.put('key', 'value', o);
     assert.equal((await store.get('key', o))?.value, 'value');
+    const guest = { ...dependencies, access: 'guest' as const };
+    await assert.rejects(driver.open(driver.config.parse({}), guest), /in the memory of each process/);
   });
 
   it('lets go of expired entries that nobody asks for again', async () => {

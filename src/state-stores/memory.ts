@@ -79,5 +79,12 @@ export const driver = defineDriver({
   kind: 'state-store',
   type: 'memory',
   config: z.strictObject({}),
-  open: async (_config, { clock }) => new MemoryStateStore(clock),
+  async open(_config, { access, clock }) {
+    if (access === 'guest') {
+      throw new Error(
+        'the state is in the memory of each process (type: memory); one that is kept in files (type: file) can be reached beside it',
+      );
+    }
+    return new MemoryStateStore(clock);
+  },
 });

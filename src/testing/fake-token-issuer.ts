@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import type { CallOptions } from '../contracts/call-options.js';
 import type { Clock } from '../contracts/clock.js';
 import type { Principal } from '../contracts/principal.js';
@@ -13,6 +13,7 @@ export class FakeTokenIssuer implements TokenIssuer {
   readonly clock: Clock;
   readonly #lifetime: number;
   readonly #tokens = new Map<string, Access & { readonly service: string }>();
+  readonly #secret = randomBytes(32);
   closed = false;
 
   /** @param lifetime seconds */
@@ -49,6 +50,10 @@ export class FakeTokenIssuer implements TokenIssuer {
 
   publicKeys(): PublicKeys {
     return { jwks: { keys: [] }, certificates: '' };
+  }
+
+  derivedKeys(purpose: string): readonly Uint8Array[] {
+    return [new Uint8Array(hkdfSync('sha256', this.#secret, '', purpose, 32))];
   }
 
   async close(): Promise<void> {

@@ -23,7 +23,7 @@ import { ownDirectory, readableFile } from '../settings/file-path.js';
 import { openEphemeralKeys } from './ephemeral-keys.js';
 import { GeneratedKeys } from './generated-keys.js';
 import type { KeySet } from './key-set.js';
-import type { SigningKey } from './signing-key.js';
+import { derivedKey, type SigningKey } from './signing-key.js';
 import { openSuppliedKeys } from './supplied-keys.js';
 
 /** Seconds that clocks of replicas may differ. */
@@ -116,6 +116,12 @@ class JwtIssuer implements TokenIssuer {
         .map((certificate) => certificate.toString())
         .join(''),
     };
+  }
+
+  derivedKeys(purpose: string): readonly Uint8Array[] {
+    const signing = this.#keys.signing();
+    const others = this.#keys.published().filter(({ kid }) => kid !== signing.kid);
+    return [signing, ...others].map((key) => derivedKey(key, purpose));
   }
 
   close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, hkdfSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose';
 
 /** A private key with what others need to verify its signatures. */
@@ -51,6 +51,12 @@ function algorithmOf(key: KeyObject): string {
 export function certificatesOf(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
   return blocks.map((block) => new X509Certificate(block));
+}
+
+/** HKDF (RFC 5869) from the private key. @returns 32 bytes */
+export function derivedKey({ privateKey }: SigningKey, purpose: string): Uint8Array {
+  const secret = privateKey.export({ format: 'der', type: 'pkcs8' });
+  return new Uint8Array(hkdfSync('sha256', secret, '', `docker-registry-proxy ${purpose}`, 32));
 }
 
 /** A short name for a key's files. */

@@ -58,6 +58,7 @@ describe('TokenService', () => {
       scopes,
       credentials: { shown: { kind: 'password', username: 'alice', password: new Secret('pw') }, connection },
       wantsRefreshToken: false,
+      admit: () => {},
       ...changes,
     };
   }

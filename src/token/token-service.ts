@@ -33,6 +33,8 @@ export interface TokenRequest {
   /** Takes the place of credentials. */
   readonly refreshToken?: Secret;
   readonly wantsRefreshToken: boolean;
+  /** Told who asks, as soon as that is known. @throws RegistryError TOOMANYREQUESTS */
+  readonly admit: (who: Principal) => void;
 }
 
 export interface TokenAnswer {
@@ -86,6 +88,7 @@ export class TokenService {
     const who = await this.#authenticate(request, service, record, o);
     record.principal = qualifiedName(who);
     record.verifier = who.verifier;
+    request.admit(who);
 
     const wanted = parseScopes(request.scopes, canonical);
     const context = { service, address: request.credentials.connection.address };

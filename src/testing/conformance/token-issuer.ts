@@ -42,7 +42,7 @@ export function describeTokenIssuerConformance(name: string, make: MakeSubject<T
   suite(
     `TokenIssuer conformance: ${name}`,
     closing(make, ({ issuer }) => issuer),
-    { ...opening, ...refusing },
+    { ...opening, ...deriving, ...refusing },
   );
 }
 
@@ -86,6 +86,18 @@ const opening: Record<string, SubjectTest<TokenIssuerSubject>> = {
       assert.deepEqual(secret, []);
     }
     assert.doesNotMatch(certificates, /PRIVATE/);
+    return Promise.resolve();
+  },
+};
+
+const deriving: Record<string, SubjectTest<TokenIssuerSubject>> = {
+  'derived keys are 32 bytes, stay the same, and are others for another purpose': ({ issuer }) => {
+    const hex = (purpose: string) => issuer.derivedKeys(purpose).map((key) => Buffer.from(key).toString('hex'));
+    const keys = hex('uploads');
+    assert.ok(keys.length > 0, 'no key');
+    for (const key of keys) assert.match(key, /^[0-9a-f]{64}$/);
+    assert.deepEqual(hex('uploads'), keys);
+    assert.ok(!hex('sessions').some((key) => keys.includes(key)), 'two purposes share a key');
     return Promise.resolve();
   },
 };

@@ -1,0 +1,49 @@
+/**
+ * What the audit log says of one request. The names are stable: fields may be added, none is renamed or given another
+ * meaning (`docs/audit.md`).
+ */
+export interface AuditEvent {
+  readonly event: 'pull' | 'push' | 'delete' | 'login' | 'refusal';
+  /** `failed`: it was allowed, and did not come to its end. */
+  readonly result: 'ok' | 'refused' | 'failed';
+  /** Also in the access log, and in the answer's `X-Request-Id`. */
+  readonly requestId: string;
+  /** The client's IP address. */
+  readonly address: string;
+  /** The served host, or for a login the service the token is for. */
+  readonly service: string;
+  /** `corp:alice`; absent where nobody is known. */
+  readonly principal?: string;
+  readonly verifier?: string;
+  /** The user name shown with a password, where a verifier knows it. */
+  readonly user?: string;
+  readonly object?: 'manifest' | 'blob' | 'upload' | 'tags' | 'referrers' | 'catalog' | 'token';
+  /** What was needed: `pull`, `pull,push`, `delete`. */
+  readonly action?: string;
+  /** The canonical name. */
+  readonly repository?: string;
+  readonly tag?: string;
+  readonly digest?: string;
+  /** The canonical name of the repository a blob was mounted from. */
+  readonly mountedFrom?: string;
+  readonly upstream?: string;
+  /** The repository's name there. */
+  readonly upstreamRepository?: string;
+  readonly rules?: readonly string[];
+  /** Of a login: the scopes in the token. */
+  readonly granted?: readonly string[];
+  /** Of the HTTP answer; 499 where the client had gone. */
+  readonly status: number;
+  /** Of the body, to a client or from one. */
+  readonly bytes?: number;
+  /** The error's code. */
+  readonly error?: string;
+  /** For operators. Never holds a secret. */
+  readonly reason?: string;
+}
+
+/** Where audit events go. */
+export interface Audit {
+  /** Never throws and never waits. */
+  record(event: AuditEvent): void;
+}

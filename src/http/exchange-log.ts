@@ -1,0 +1,86 @@
+import type { Log, Metrics } from '../contracts/index.js';
+import { describeError, RegistryError } from '../errors.js';
+import type { AccessRecord } from '../proxy/client-request.js';
+import type { TokenRecord } from '../token/token-service.js';
+import type { Exchange } from './exchange.js';
+import { frontMetrics } from './front-metrics.js';
+import { ClientGone } from './send-body.js';
+
+/** How an exchange ended. */
+export interface Outcome {
+  /** 499 where nobody was left to be answered. */
+  readonly status: number;
+  /** Body bytes handed to the client's connection. */
+  readonly sent: number;
+  /** Also after a good status, where the body failed. */
+  readonly error?: unknown;
+}
+
+/** What is written and counted of each exchange. */
+export class ExchangeLog {
+  readonly #log: Log;
+  readonly #metrics: ReturnType<typeof frontMetrics>;
+
+  constructor(log: Log, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = frontMetrics(metrics);
+  }
+
+  registry(exchange: Exchange, operation: string, full: AccessRecord, outcome: Outcome): void {
+    const { wanted: _, tag: __, ...record } = full;
+    const seconds = (performance.now() - exchange.startedAt) / 1000;
+    const upstream = record.upstream ?? 'none';
+    const status = String(outcome.status);
+    this.#metrics.requests.add({ operation, method: methodLabel(exchange), status, upstream });
+    this.#metrics.duration.observe({ operation }, seconds);
+    this.#metrics.sent.add({ upstream }, outcome.sent);
+    this.#metrics.received.add({ upstream }, exchange.received);
+    const { level, fields } = outcomeFields(outcome);
+    this.#log[level](
+      {
+        event: 'access',
+        ...whoAndWhere(exchange),
+        operation,
+        ...record,
+        status: outcome.status,
+        bytes: outcome.sent,
+        ...(exchange.received > 0 && { received: exchange.received }),
+        seconds: Number(seconds.toFixed(4)),
+        ...fields,
+      },
+      'access',
+    );
+  }
+
+  token(exchange: Exchange, record: TokenRecord, outcome: Outcome): void {
+    this.#metrics.tokens.add({ status: String(outcome.status) });
+    const { level, fields } = outcomeFields(outcome);
+    this.#log[level](
+      { event: 'token', ...whoAndWhere(exchange), ...record, status: outcome.status, ...fields },
+      'token',
+    );
+  }
+
+  /** Anything that is not a RegistryError is a bug. */
+  bug({ id }: Exchange, error: unknown): void {
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#log.error({ requestId: id, stack }, 'a request failed unexpectedly');
+  }
+}
+
+function whoAndWhere({ id, connection, host, request }: Exchange) {
+  return { requestId: id, address: connection.address, host: host.service, method: request.method };
+}
+
+/** Our own and the upstreams' faults are loud, also after a good status; clients' are not. */
+function outcomeFields({ error, status }: Outcome) {
+  const broken = status < 400 && error !== undefined && !(error instanceof ClientGone);
+  const level: 'info' | 'warn' = status >= 500 || broken ? 'warn' : 'info';
+  if (error === undefined) return { level, fields: {} };
+  const code = error instanceof RegistryError ? { error: error.code } : {};
+  return { level, fields: { ...code, reason: describeError(error) } };
+}
+
+function methodLabel({ request: { method } }: Exchange): string {
+  return method !== undefined && /^(GET|HEAD|POST|PUT|PATCH|DELETE)$/.test(method) ? method : 'other';
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ClientCredentials } from '../contracts/index.js';
+import type { RouteTable } from '../routing/route-table.js';
+import type { ServedHost } from '../routing/served-host.js';
+import type { AddressRanges } from '../settings/address-range.js';
+import { clientAddress } from './client-address.js';
+import { endAnswer, hasBody } from './end-answer.js';
+import { RequestBody } from './request-body.js';
+import { ClientGone } from './send-body.js';
+
+/** What an exchange needs to know of the configuration. */
+export interface ExchangeParts {
+  readonly routes: RouteTable;
+  readonly trustedProxies: AddressRanges;
+}
+
+/** One request and its answer. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Also in the answer's `X-Request-Id`, and in the logs. */
+  readonly id = randomUUID();
+  readonly host: ServedHost;
+  readonly connection: ClientCredentials['connection'];
+  /** Aborted when the client goes before it is answered. */
+  readonly signal: AbortSignal;
+  readonly startedAt = performance.now();
+  /** What the client showed about itself, once that was understood. */
+  shown: ClientCredentials['shown']['kind'] | 'refresh-token' = 'none';
+  #body: RequestBody | undefined;
+  #wasAsked = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse, parts: ExchangeParts) {
+    const gone = new AbortController();
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort(new ClientGone());
+    });
+    response.setHeader('x-request-id', this.id);
+    this.request = request;
+    this.response = response;
+    this.host = parts.routes.hosts.find(request.headers.host);
+    this.connection = {
+      address: clientAddress(request, parts.trustedProxies),
+      ...peerCertificate(request),
+    };
+    this.signal = gone.signal;
+  }
+
+  /** The body of a push; undefined where there is none. */
+  body(): RequestBody | undefined {
+    const { method } = this.request;
+    if (!hasBody(this.request) || (method !== 'POST' && method !== 'PUT' && method !== 'PATCH'))
+      return undefined;
+    this.#body ??= new RequestBody(this.request, this.askForBody);
+    return this.#body;
+  }
+
+  /** Bytes of the request's body so far. */
+  get received(): number {
+    return this.#body?.received ?? 0;
+  }
+
+  /** Sends the 100 that a client with `Expect: 100-continue` waits for: only once it is let in. */
+  readonly askForBody = (): void => {
+    if (this.#wasAsked) return;
+    this.#wasAsked = true;
+    if (this.#holdsBodyBack) this.response.writeContinue();
+  };
+
+  /** Ends the answer, whose head was written. */
+  async end(body?: Buffer): Promise<void> {
+    const withoutBody = this.request.method === 'HEAD';
+    await endAnswer(this.response, withoutBody ? undefined : body, this.#holdsBodyBack && !this.#wasAsked);
+  }
+
+  get #holdsBodyBack(): boolean {
+    const { headers, httpVersion } = this.request;
+    return httpVersion === '1.1' && headers.expect?.toLowerCase() === '100-continue';
+  }
+}
+
+/** The listener lets no certificate in that it did not verify. */
+function peerCertificate({ socket }: IncomingMessage): { peerCertificate?: Uint8Array } {
+  if (!('getPeerCertificate' in socket) || typeof socket.getPeerCertificate !== 'function') return {};
+  const certificate: unknown = socket.getPeerCertificate()?.raw;
+  return certificate instanceof Uint8Array ? { peerCertificate: certificate } : {};
+}
