@@ -22,7 +22,7 @@ export async function checkOpening(
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const opener = new Opener(configuration, surroundings);
-  const state = new MemoryStateStore(surroundings.clock);
+  const state = { part: new MemoryStateStore(surroundings.clock), key: 'memory' };
   const problems: string[] = [];
   const attempts: readonly (() => Promise<unknown>)[] = [
     ...[...configuration.upstreams].map(

@@ -10,6 +10,7 @@ import { exitCodes, fail } from './exit.js';
 import { explain, QuestionError } from './explain.js';
 import { OpeningError, type Surroundings } from './open-parts.js';
 import { requireConfiguration, serve } from './serve.js';
+import { addTokensCommands } from './tokens.js';
 import { version } from './version.js';
 
 const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
@@ -104,6 +105,8 @@ program
       process.exitCode = allowed ? exitCodes.fine : exitCodes.failed;
     },
   );
+
+addTokensCommands(program.command('tokens'), quiet);
 
 // `schema | head`: the reader may leave early.
 process.stdout.on('error', () => process.exit(exitCodes.fine));

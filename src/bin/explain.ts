@@ -61,9 +61,6 @@ export async function explain(
       ['action', action === 'push' ? 'push (which needs pull and push)' : action],
       ['repository', `${place.canonical} on ${place.service}`],
       ['sent to', place.sentTo],
-      ...(place.isServed && action !== 'pull'
-        ? [['note', `${action} is not supported by this version: what a rule allows is answered UNSUPPORTED`]]
-        : []),
       ...(isAllowed ? [] : rulesFor(configuration, who).map((rule) => ['rule', rule])),
     ];
     return {
@@ -80,8 +77,6 @@ interface Place {
   readonly service: string;
   readonly canonical: RepositoryName;
   readonly sentTo: string;
-  /** False for another registry, which only has its tokens from here. */
-  readonly isServed: boolean;
 }
 
 /** @throws QuestionError */
@@ -95,7 +90,7 @@ function findPlace(
   const host = routes.hosts.find(service);
   if (service !== undefined && host.service !== service) {
     if (token.services.includes(service)) {
-      return { service, canonical: name, sentTo: `at ${service} itself`, isServed: false };
+      return { service, canonical: name, sentTo: `at ${service} itself` };
     }
     const others = token.services.length === 0 ? '' : `, and issues tokens for ${token.services.join(', ')}`;
     throw new QuestionError(`--host: this proxy serves ${routes.hosts.services.join(', ')}${others}`);
@@ -105,7 +100,7 @@ function findPlace(
     destination === undefined
       ? 'nowhere: no route takes this name'
       : `upstream ${destination.upstreamId} (${destination.upstream.registry}), repository ${destination.upstreamName}`;
-  return { service: host.service, canonical: destination?.canonical ?? name, sentTo, isServed: true };
+  return { service: host.service, canonical: destination?.canonical ?? name, sentTo };
 }
 
 function repositoryOf(text: string): RepositoryName {

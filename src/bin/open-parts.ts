@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { filePathsIn } from '../config/check-files.js';
 import type { Configuration, ConfiguredDriver } from '../config/configuration.js';
@@ -6,7 +7,6 @@ import type { DriverKind, DriverKinds } from '../contracts/driver.js';
 import type {
   Clock,
   Closable,
-  CredentialSource,
   DriverDependencies,
   Log,
   Metrics,
@@ -19,6 +19,7 @@ import type {
 import { describeError } from '../errors.js';
 import { RouteTable } from '../routing/route-table.js';
 import { ServedHosts } from '../routing/served-host.js';
+import { type Lease, PartPool } from './part-pool.js';
 
 /** What everything that is opened shares. */
 export interface Surroundings {
@@ -32,42 +33,67 @@ export class OpeningError extends Error {
   override readonly name = 'OpeningError';
 }
 
-/** Opens drivers, and remembers them so that all can be closed, the last one first. */
+/** A part, and what it was made from. */
+export interface Opened<T> {
+  readonly part: T;
+  /** Goes into the keys of parts that are made from this one. */
+  readonly key: string;
+}
+
+/** Opens the drivers of one configuration, and remembers them so that all can be let go, the last one first. */
 export class Opener {
   readonly #configuration: Configuration;
   readonly #surroundings: Surroundings;
-  readonly #opened: Closable[] = [];
+  readonly #pool: PartPool;
+  readonly #leases: Lease<Closable>[] = [];
 
-  constructor(configuration: Configuration, surroundings: Surroundings) {
+  /** @param pool where parts of another configuration may be found that are the same */
+  constructor(configuration: Configuration, surroundings: Surroundings, pool = new PartPool()) {
     this.#configuration = configuration;
     this.#surroundings = surroundings;
+    this.#pool = pool;
   }
 
-  /** @throws OpeningError naming the setting */
+  /**
+   * @param from keys of the parts in `given`
+   * @throws OpeningError naming the setting
+   */
   async open<K extends DriverKind>(
     path: string,
     id: string,
-    { driver, config }: ConfiguredDriver<K>,
+    { driver, config, raw }: ConfiguredDriver<K>,
     given: DriverKinds[K]['given'],
-  ): Promise<DriverKinds[K]['opens']> {
-    const common: DriverDependencies = {
-      ...this.#surroundings,
-      id,
-      baseDirectory: this.#configuration.baseDirectory,
-    };
+    from: readonly unknown[] = [],
+  ): Promise<Opened<DriverKinds[K]['opens']>> {
+    const { baseDirectory, namedFiles } = this.#configuration;
+    const common: DriverDependencies = { ...this.#surroundings, id, baseDirectory };
+    const files = namedFiles.filter(({ setting }) => isWithin(setting, path)).map(({ digest }) => digest);
     try {
-      const opened = await driver.open(config, { ...common, ...(given as object) } as DriverDependencies &
-        DriverKinds[K]['given']);
-      this.#opened.push(opened);
-      return opened;
+      return await this.share([driver.kind, id, raw, files, baseDirectory, ...from], () =>
+        driver.open(config, { ...common, ...(given as object) } as DriverDependencies &
+          DriverKinds[K]['given']),
+      );
     } catch (error) {
-      throw new OpeningError(tell(path, config, this.#configuration.baseDirectory, error), { cause: error });
+      throw new OpeningError(tell(path, config, baseDirectory, error), { cause: error });
     }
   }
 
-  async close(): Promise<void> {
-    for (const part of this.#opened.splice(0).reverse()) await part.close();
+  /** A part that is no driver's. @param from all it is made from, as JSON has it */
+  async share<T extends Closable>(from: readonly unknown[], open: () => Promise<T>): Promise<Opened<T>> {
+    const key = createHash('sha256').update(JSON.stringify(from)).digest('hex');
+    const lease = await this.#pool.open(key, open);
+    this.#leases.push(lease);
+    return { part: lease.part, key };
   }
+
+  async close(): Promise<void> {
+    for (const lease of this.#leases.splice(0).reverse()) await lease.release();
+  }
+}
+
+/** True where a setting is one of those below a path: `policy[0].names` below `policy`. */
+function isWithin(setting: string, path: string): boolean {
+  return setting === path || setting.startsWith(`${path}.`) || setting.startsWith(`${path}[`);
 }
 
 /** Names the setting and the file as the configuration does, where the error speaks of a file. */
@@ -86,26 +112,18 @@ function tell(path: string, config: unknown, baseDirectory: string, error: unkno
 export async function openUpstreams(
   opener: Opener,
   { upstreams }: Configuration,
-): Promise<ReadonlyMap<string, Upstream>> {
-  const opened = new Map<string, Upstream>();
+): Promise<ReadonlyMap<string, Opened<Upstream>>> {
+  const opened = new Map<string, Opened<Upstream>>();
   for (const [id, { upstream, credentials }] of upstreams) {
     const path = `upstreams.${id}`;
-    const source: CredentialSource = await opener.open(`${path}.credentials`, id, credentials, {});
-    opened.set(id, await opener.open(path, id, upstream, { credentials: source }));
+    const source = await opener.open(`${path}.credentials`, id, credentials, {});
+    opened.set(id, await opener.open(path, id, upstream, { credentials: source.part }, [source.key]));
   }
   return opened;
 }
 
-export async function openVerifiers(
-  opener: Opener,
-  configuration: Configuration,
-  state: StateStore,
-): Promise<ReadonlyMap<string, Verifier>> {
-  const opened = new Map<string, Verifier>();
-  for (const [i, { id }] of configuration.verifiers.entries()) {
-    opened.set(id, await openVerifier(opener, configuration, i, state));
-  }
-  return opened;
+export function openState(opener: Opener, { state }: Configuration): Promise<Opened<StateStore>> {
+  return opener.open('state', 'state', state, { access: 'owner' });
 }
 
 /** @param i its place in the configuration */
@@ -113,23 +131,28 @@ export function openVerifier(
   opener: Opener,
   { verifiers }: Configuration,
   i: number,
-  state: StateStore,
-): Promise<Verifier> {
+  state: Opened<StateStore>,
+): Promise<Opened<Verifier>> {
   const setting = verifiers[i];
   if (setting === undefined) throw new RangeError(`there is no verifier ${i}`);
-  return opener.open(`verifiers[${i}]`, setting.id, setting.driver, { state });
+  return opener.open(`verifiers[${i}]`, setting.id, setting.driver, { state: state.part }, [state.key]);
 }
 
-export function openPolicy(opener: Opener, configuration: Configuration): Promise<Policy> {
-  return opener.open('policy', 'policy', configuration.policy, {
+export async function openPolicy(opener: Opener, configuration: Configuration): Promise<Policy> {
+  const given = {
     verifiers: configuration.verifiers.map(({ id }) => id),
     mergedVerifiers: configuration.mergedVerifiers,
     services: servedHosts(configuration).services,
-  });
+  };
+  return (await opener.open('policy', 'policy', configuration.policy, given, [given])).part;
 }
 
-export function openIssuer(opener: Opener, { token, externalUrl }: Configuration): Promise<TokenIssuer> {
-  return opener.open('token', 'token', token.issuer, { issuer: externalUrl.origin });
+export async function openIssuer(
+  opener: Opener,
+  { token, externalUrl }: Configuration,
+): Promise<TokenIssuer> {
+  const given = { issuer: externalUrl.origin };
+  return (await opener.open('token', 'token', token.issuer, given, [given])).part;
 }
 
 function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {
@@ -141,7 +164,7 @@ function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {
 
 export function routeTable(
   { externalUrl, routes }: Configuration,
-  upstreams: ReadonlyMap<string, Upstream>,
+  upstreams: ReadonlyMap<string, Opened<Upstream>>,
 ): RouteTable {
-  return new RouteTable(externalUrl, routes, upstreams);
+  return new RouteTable(externalUrl, routes, new Map([...upstreams].map(([id, { part }]) => [id, part])));
 }

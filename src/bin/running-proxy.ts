@@ -1,135 +1,170 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../config/configuration.js';
-import type { StateStore, Verifier } from '../contracts/index.js';
-import { CacheVerifier } from '../decorators/cache-verifier.js';
-import { ChainVerifier } from '../decorators/chain-verifiers.js';
-import { ThrottleVerifier } from '../decorators/throttle-verifier.js';
 import { adminHandler } from '../http/admin.js';
 import { FrontServer } from '../http/front-server.js';
 import { Listener } from '../http/listener.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
-import { RegistryService } from '../proxy/registry-service.js';
-import { AddressRanges } from '../settings/address-range.js';
-import { RefreshTokens } from '../token/refresh-tokens.js';
-import { TokenService } from '../token/token-service.js';
-import {
-  Opener,
-  openIssuer,
-  openPolicy,
-  openUpstreams,
-  openVerifiers,
-  routeTable,
-  type Surroundings,
-} from './open-parts.js';
+import { type Generation, Generations } from './generation.js';
+import type { Surroundings } from './open-parts.js';
 import { TlsFiles } from './tls-files.js';
-
-/** Milliseconds a verified password is remembered, and so still accepted after it was changed. */
-const verifiedPasswordTtl = 30_000;
 
 /** A proxy that is serving. */
 export interface RunningProxy {
   /** Where it listens; the port is known even where the configuration says 0. */
   readonly address: { readonly address: string; readonly port: number };
-  readonly adminAddress?: { readonly address: string; readonly port: number };
+  readonly adminAddress: { readonly address: string; readonly port: number } | undefined;
+  /** What it serves now. */
+  readonly configuration: Configuration;
+  /**
+   * Serves another configuration from the next request on; what is under way ends with the earlier one. Settings that
+   * need a restart are left as they are. One call at a time.
+   *
+   * @throws OpeningError or an Error with a one-line message; the earlier configuration stays then
+   */
+  reload(configuration: Configuration): Promise<void>;
   /** Lets requests in progress finish, up to the configured time, and closes everything. */
   stop(): Promise<void>;
 }
 
 export type ProxySurroundings = Surroundings & { readonly metrics: PrometheusMetrics };
 
-/** @throws OpeningError or an Error with a one-line message; nothing is left open then */
+/**
+ * Opens everything a configuration names, and only then listens: nobody is served with half of it.
+ *
+ * @throws OpeningError or an Error with a one-line message; nothing is left open then
+ */
 export async function startProxy(
   configuration: Configuration,
   surroundings: ProxySurroundings,
 ): Promise<RunningProxy> {
-  const opener = new Opener(configuration, surroundings);
-  const listeners: Listener[] = [];
-  let isReady = false;
+  const generations = new Generations(surroundings);
+  const generation = await generations.open(configuration);
+  const servers = new Servers(generation, surroundings);
   try {
-    const front = await openFront(opener, configuration, surroundings);
-    const tls = configuration.tls && (await TlsFiles.open(configuration.tls, configuration.baseDirectory));
-    const listener = await Listener.open({
-      ...configuration.listen,
-      ...(tls && { tls: tls.pair }),
-      handle: front.handle,
-    });
-    listeners.push(listener);
-    const admin =
-      configuration.admin &&
-      (await Listener.open({
-        ...configuration.admin.listen,
-        handle: adminHandler({ metrics: surroundings.metrics, isReady: () => isReady }),
-      }));
-    if (admin) listeners.push(admin);
-    // Last, for a failure above would leave it running.
-    const stopWatching = tls?.watch((pair) => listener.replaceCertificate(pair), surroundings.log);
-    isReady = true;
-    return {
-      address: listener.address,
-      ...(admin && { adminAddress: admin.address }),
-      async stop() {
-        isReady = false;
-        stopWatching?.();
-        const { cut } = await listener.drain(configuration.drainTimeout);
-        if (cut > 0)
-          surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
-        await admin?.drain(1000);
-        await opener.close();
-      },
-    };
+    await servers.open();
   } catch (error) {
-    for (const listener of listeners) await listener.drain(0);
-    await opener.close();
+    await servers.drain(0);
+    await generation.close();
     throw error;
+  }
+  return new ServingProxy(generations, generation, servers, surroundings);
+}
+
+class ServingProxy implements RunningProxy {
+  readonly #generations: Generations;
+  readonly #servers: Servers;
+  readonly #surroundings: ProxySurroundings;
+  /** Earlier generations that requests still need. */
+  readonly #retiring = new Set<Promise<void>>();
+  #generation: Generation;
+  #isStopping = false;
+
+  constructor(
+    generations: Generations,
+    generation: Generation,
+    servers: Servers,
+    surroundings: ProxySurroundings,
+  ) {
+    this.#generations = generations;
+    this.#generation = generation;
+    this.#servers = servers;
+    this.#surroundings = surroundings;
+  }
+
+  get address() {
+    return this.#servers.address;
+  }
+  get adminAddress() {
+    return this.#servers.adminAddress;
+  }
+  get configuration() {
+    return this.#generation.configuration;
+  }
+
+  async reload(configuration: Configuration): Promise<void> {
+    if (this.#isStopping) return;
+    const next = await this.#generations.open(configuration);
+    try {
+      await this.#servers.adjust(configuration);
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
+    const earlier = this.#generation;
+    this.#generation = next;
+    const retired = this.#servers.front.use(next.front).then(() => earlier.close());
+    this.#retiring.add(retired);
+    void retired.finally(() => this.#retiring.delete(retired));
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const { drainDelay, drainTimeout } = this.#generation.configuration;
+    this.#servers.isReady = false;
+    if (drainDelay > 0) await sleep(drainDelay);
+    const { cut } = await this.#servers.drain(drainTimeout);
+    if (cut > 0) {
+      this.#surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
+    }
+    await Promise.all(this.#retiring);
+    await this.#generation.close();
   }
 }
 
-async function openFront(
-  opener: Opener,
-  configuration: Configuration,
-  surroundings: ProxySurroundings,
-): Promise<FrontServer> {
-  const { log, clock } = surroundings;
-  const state = await opener.open('state', 'state', configuration.state, { access: 'owner' });
-  const routes = routeTable(configuration, await openUpstreams(opener, configuration));
-  const verifier = composeVerifiers(await openVerifiers(opener, configuration, state), surroundings);
-  const policy = await openPolicy(opener, configuration);
-  const tokens = await openIssuer(opener, configuration);
-  const refreshTokens = openRefreshTokens(configuration, state, verifier, surroundings);
-  return new FrontServer(
-    {
-      routes,
-      registry: new RegistryService({ routes, verifier, policy, tokens, clock }),
-      token: new TokenService({
-        routes,
-        verifier,
-        policy,
-        tokens,
-        log,
-        otherServices: configuration.token.services,
-        ...(refreshTokens && { refreshTokens }),
-      }),
-      tokens,
-      trustedProxies: new AddressRanges(configuration.trustedProxies),
-      limits: configuration.limits,
-    },
-    surroundings,
-  );
-}
+/** The sockets. They stay over reloads. */
+class Servers {
+  readonly front: FrontServer;
+  /** What `/readyz` says. */
+  isReady = false;
+  readonly #configuration: Configuration;
+  readonly #surroundings: ProxySurroundings;
+  #listener: Listener | undefined;
+  #admin: Listener | undefined;
+  #tls: TlsFiles | undefined;
 
-/** Who has logged in well lately is not slowed down by somebody else's guessing: the cache stands before the throttle. */
-function composeVerifiers(verifiers: ReadonlyMap<string, Verifier>, { clock }: Surroundings): Verifier {
-  return new CacheVerifier(
-    new ThrottleVerifier(new ChainVerifier(verifiers), clock),
-    clock,
-    verifiedPasswordTtl,
-  );
-}
+  constructor({ configuration, front }: Generation, surroundings: ProxySurroundings) {
+    this.#configuration = configuration;
+    this.#surroundings = surroundings;
+    this.front = new FrontServer(front, surroundings);
+  }
 
-function openRefreshTokens(
-  { token }: Configuration,
-  state: StateStore,
-  verifier: Verifier,
-  { clock }: Surroundings,
-): RefreshTokens | undefined {
-  return token.refreshTokens && new RefreshTokens(state, verifier, clock, token.refreshTokens);
+  get address() {
+    return (this.#listener as Listener).address;
+  }
+  get adminAddress() {
+    return this.#admin?.address;
+  }
+
+  /** The front last: when a client can connect all is there. */
+  async open(): Promise<void> {
+    const { listen, admin, tls, baseDirectory } = this.#configuration;
+    this.#tls = tls && (await TlsFiles.open(tls, baseDirectory));
+    if (admin) {
+      const handle = adminHandler({ metrics: this.#surroundings.metrics, isReady: () => this.isReady });
+      this.#admin = await Listener.open({ ...admin.listen, handle });
+    }
+    this.#listener = await Listener.open({
+      ...listen,
+      ...(this.#tls && { tls: this.#tls.pair }),
+      handle: this.front.handle,
+    });
+    this.isReady = true;
+  }
+
+  /** Takes what open sockets can take of another configuration. @throws an Error; nothing was changed then */
+  async adjust({ tls, baseDirectory }: Configuration): Promise<void> {
+    if (this.#tls === undefined || tls === undefined) return;
+    const files = await TlsFiles.open(tls, baseDirectory);
+    const isSame =
+      files.pair.certificate === this.#tls.pair.certificate && files.pair.key === this.#tls.pair.key;
+    if (!isSame) this.#listener?.replaceCertificate(files.pair);
+    this.#tls = files;
+  }
+
+  /** The admin server last: it tells that we are not ready any more. */
+  async drain(timeout: number): Promise<{ cut: number }> {
+    const cut = await this.#listener?.drain(timeout);
+    await this.#admin?.drain(Math.min(timeout, 1000));
+    return cut ?? { cut: 0 };
+  }
 }

@@ -8,6 +8,7 @@ import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { exitCodes, fail } from './exit.js';
 import { OpeningError } from './open-parts.js';
+import { Reloader } from './reloader.js';
 import { type RunningProxy, startProxy } from './running-proxy.js';
 import { version } from './version.js';
 
@@ -48,10 +49,22 @@ export async function serve(file: string): Promise<void> {
       'a rejection nobody handled: a bug',
     );
   });
-  process.on('SIGHUP', () => log.warn({ event: 'hangup' }, 'a new configuration takes effect on a restart'));
+  const reloader = new Reloader({
+    proxy,
+    log,
+    metrics,
+    onApplied: (next) => {
+      log.level = next.log.level;
+    },
+  });
+  const stopWatching = reloader.watch();
+  process.on('SIGHUP', () => void reloader.reload('signal'));
   stopOnSignal(
     proxy,
-    (signal) => log.info({ event: 'stop', signal }, 'draining'),
+    (signal) => {
+      stopWatching();
+      log.info({ event: 'stop', signal }, 'draining');
+    },
     async () => {
       log.info({ event: 'stopped' }, 'stopped');
       await stream.flush(flushTime);

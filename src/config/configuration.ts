@@ -6,6 +6,18 @@ import type { ListenAddress } from '../settings/listen-address.js';
 export interface ConfiguredDriver<K extends DriverKind> {
   readonly driver: Driver<K>;
   readonly config: unknown;
+  /** The driver's choice and its settings as the file has them: equal where two configurations say the same. */
+  readonly raw: unknown;
+}
+
+/** A file that a configuration names and that has to be there. */
+export interface NamedFile {
+  /** The setting that names it: `verifiers[0].file`. */
+  readonly setting: string;
+  /** Absolute. */
+  readonly path: string;
+  /** Of what it held when the configuration was loaded. */
+  readonly digest: string;
 }
 
 /** A route from what clients name to a repository of an upstream. */
@@ -62,6 +74,9 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export interface Configuration {
   /** Absolute. */
   readonly file: string;
+  /** The parsed file as it is. For comparing; never printed. */
+  readonly raw: unknown;
+  readonly namedFiles: readonly NamedFile[];
   /** The file's directory: relative names count from here. */
   readonly baseDirectory: string;
   readonly listen: ListenAddress;

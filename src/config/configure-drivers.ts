@@ -70,7 +70,9 @@ async function configure(
       otherKeys: site.coreKeys,
       ownersOf: (key) => typesWith(key, kind, driver.type, drivers),
     });
-    return 'findings' in parsed ? parsed : { driver, config: parsed.value };
+    return 'findings' in parsed
+      ? parsed
+      : { driver, config: parsed.value, raw: { ...choice, config: site.config } };
   } catch (error) {
     const message = error instanceof DriverError ? error.message : `cannot check: ${describeError(error)}`;
     return { findings: [{ path: [...path, source], message }] };

@@ -7,11 +7,18 @@ import { checkReferences } from './check-references.js';
 import { checkRuleNames } from './check-rule-names.js';
 import { checkRulePlaces } from './check-rule-places.js';
 import { checkTlsPair } from './check-tls-pair.js';
-import type { Configuration, RefreshTokenSetting, RouteSetting, TlsSetting } from './configuration.js';
+import type {
+  Configuration,
+  NamedFile,
+  RefreshTokenSetting,
+  RouteSetting,
+  TlsSetting,
+} from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
 import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
 import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
+import { namedFiles } from './named-files.js';
 import { type Finding, formatProblem, type Problem } from './problem.js';
 import { readYamlFile } from './yaml-file.js';
 
@@ -58,7 +65,11 @@ export async function loadConfiguration(
   if (findings.length > 0 || 'findings' in core) {
     return { problems: inOrder(findings.map((finding) => yaml.problem(finding))) };
   }
-  return { configuration: compose(resolve(file), core.value, configured) };
+  const files = await namedFiles(
+    [...configured.configs, { path: ['tls'], config: core.value.tls }],
+    baseDirectory,
+  );
+  return { configuration: compose(resolve(file), yaml.value, files, core.value, configured) };
 }
 
 function inOrder(problems: readonly Problem[]): readonly Problem[] {
@@ -66,11 +77,19 @@ function inOrder(problems: readonly Problem[]): readonly Problem[] {
   return [...once.values()].sort((a, b) => a.line - b.line || a.column - b.column).slice(0, maxProblems);
 }
 
-function compose(file: string, core: CoreSettings, drivers: ConfiguredDrivers): Configuration {
+function compose(
+  file: string,
+  raw: unknown,
+  files: readonly NamedFile[],
+  core: CoreSettings,
+  drivers: ConfiguredDrivers,
+): Configuration {
   const { tls, admin, token, audit } = core;
   const refreshTokens = refreshTokenSetting(token.refreshTokens);
   return {
     file,
+    raw,
+    namedFiles: files,
     baseDirectory: dirname(file),
     listen: core.listen,
     externalUrl: core.externalUrl,

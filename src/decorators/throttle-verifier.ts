@@ -24,6 +24,13 @@ interface Failures {
   readonly passwords: number[];
 }
 
+/** What is known of failures and of logins under way. Outlives the verifier where a reload replaces that. */
+export class ThrottleMemory {
+  readonly key = randomBytes(32);
+  readonly failures = new LRUCache<string, Failures>({ max: 50_000 });
+  readonly queues = new Map<string, { readonly turns: Turns; users: number }>();
+}
+
 /**
  * Slows down guessing of passwords. Counted by (user name, address), so that nobody can lock out the real user from
  * elsewhere, nor other users behind the same address. No address has more than its share of verifications under way.
@@ -33,15 +40,18 @@ export class ThrottleVerifier implements Verifier {
   readonly #inner: Verifier;
   readonly #clock: Clock;
   readonly #limits: ThrottleLimits;
-  readonly #key = randomBytes(32);
-  readonly #failures: LRUCache<string, Failures>;
-  readonly #queues = new Map<string, { readonly turns: Turns; users: number }>();
+  readonly #memory: ThrottleMemory;
 
-  constructor(inner: Verifier, clock: Clock, limits: ThrottleLimits = { failures: 10, window: 60_000 }) {
+  constructor(
+    inner: Verifier,
+    clock: Clock,
+    limits: ThrottleLimits = { failures: 10, window: 60_000 },
+    memory = new ThrottleMemory(),
+  ) {
     this.#inner = inner;
     this.#clock = clock;
     this.#limits = limits;
-    this.#failures = new LRUCache({ max: 50_000, ttl: limits.window });
+    this.#memory = memory;
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
@@ -67,20 +77,20 @@ export class ThrottleVerifier implements Verifier {
 
   /** Were there no bound, any number of guesses would pass before the first has failed. */
   async #inTurn<V>(address: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
-    const queue = this.#queues.get(address) ?? { turns: new Turns(atOnce), users: 0 };
+    const queue = this.#memory.queues.get(address) ?? { turns: new Turns(atOnce), users: 0 };
     if (queue.users >= atOnce + waiting) {
       throw new RegistryError('TOOMANYREQUESTS', {
         message: 'too many logins at the same time from this address',
         retryAfter: 1,
       });
     }
-    this.#queues.set(address, queue);
+    this.#memory.queues.set(address, queue);
     queue.users++;
     try {
       return await queue.turns.run(o, attempt);
     } finally {
       queue.users--;
-      if (queue.users === 0) this.#queues.delete(address);
+      if (queue.users === 0) this.#memory.queues.delete(address);
     }
   }
 
@@ -93,7 +103,7 @@ export class ThrottleVerifier implements Verifier {
     try {
       const principal = await verify();
       if (principal === undefined) this.#countFailure(user, password);
-      else this.#failures.delete(user);
+      else this.#memory.failures.delete(user);
       return principal;
     } catch (error) {
       if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, password);
@@ -113,20 +123,25 @@ export class ThrottleVerifier implements Verifier {
   /** The same wrong password again is no guess: containerd shows each by POST and then by GET. */
   #countFailure(user: string, password: number): void {
     const known = this.#present(user);
-    if (known === undefined) this.#failures.set(user, { since: this.#clock.now(), passwords: [password] });
+    if (known === undefined) this.#remember(user, password);
     else if (known.passwords.length < this.#limits.failures && !known.passwords.includes(password)) {
       known.passwords.push(password);
     }
   }
 
+  #remember(user: string, password: number): void {
+    const first = { since: this.#clock.now(), passwords: [password] };
+    this.#memory.failures.set(user, first, { ttl: this.#limits.window });
+  }
+
   /** Those of this window. One that begins in the future is from before the clock was set back: it has ended. */
   #present(user: string): Failures | undefined {
-    const known = this.#failures.get(user);
+    const known = this.#memory.failures.get(user);
     const age = known === undefined ? -1 : this.#clock.now() - known.since;
     return age >= 0 && age < this.#limits.window ? known : undefined;
   }
 
   #hash(...parts: readonly string[]): Buffer {
-    return createHmac('sha256', this.#key).update(JSON.stringify(parts)).digest().subarray(0, 16);
+    return createHmac('sha256', this.#memory.key).update(JSON.stringify(parts)).digest().subarray(0, 16);
   }
 }

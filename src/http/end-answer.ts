@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** What is read away of a body nobody wants: bytes, and milliseconds. */
+/** What is read away of a body nobody wants: bytes, milliseconds in all, and milliseconds without a byte. */
 const maxUnwanted = 32 * 1024 * 1024;
 const unwantedTime = 5_000;
+const unwantedIdle = 1_000;
 
 /** True where the request has a body that was not received whole. */
 export function hasUnreadBody(request: IncomingMessage): boolean {
@@ -48,14 +49,17 @@ function readAway(request: IncomingMessage): Promise<void> {
     let size = 0;
     const done = () => {
       clearTimeout(timer);
+      clearTimeout(idle);
       request.off('data', onData).off('end', done).off('close', done).pause();
       resolve();
     };
     const onData = (chunk: Buffer) => {
       size += chunk.length;
+      idle.refresh();
       if (size > maxUnwanted) done();
     };
     const timer = setTimeout(done, unwantedTime);
+    const idle = setTimeout(done, unwantedIdle);
     request.on('error', done).on('data', onData).on('end', done).on('close', done);
     if (request.destroyed) done();
     else request.resume();

@@ -1,11 +1,15 @@
 import { pino } from 'pino';
 import type { Log } from '../contracts/index.js';
 
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** A log whose level can be changed while it is in use. */
+export interface LeveledLog extends Log {
+  level: string;
+}
+
 /** Structured logging: one JSON object a line. */
-export function createLog(
-  level: 'debug' | 'info' | 'warn' | 'error',
-  stream: { write(line: string): void },
-): Log {
+export function createLog(level: LogLevel, stream: { write(line: string): void }): LeveledLog {
   return pino(
     {
       level,

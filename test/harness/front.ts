@@ -3,7 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RunningProxy, startProxy } from '../../src/bin/running-proxy.js';
+import { startProxy } from '../../src/bin/running-proxy.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
 import type { Clock } from '../../src/contracts/clock.js';
@@ -49,9 +49,9 @@ export interface TokenOptions {
 /** Starts a proxy with a configuration in YAML; top-level settings it leaves out are those of the house. */
 export async function startFront(scope: Scope, yaml: string, options: FrontOptions = {}): Promise<Front> {
   const directory = await mkdtemp(join(tmpdir(), 'front-test-'));
-  let proxy: RunningProxy | undefined;
+  let stop: (() => Promise<void>) | undefined;
   scope.after(async () => {
-    await proxy?.stop();
+    await stop?.();
     rmSync(directory, { recursive: true, force: true });
   });
   const file = await writeFiles(directory, yaml, options.files ?? {});
@@ -62,11 +62,10 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
   const log = createLog(loaded.configuration.log.level, { write: (line) => void written.push(line) });
   const started = await startProxy(loaded.configuration, { clock: options.clock ?? Date, log, metrics });
   let stopped: Promise<void> | undefined;
-  const stop = () => {
+  stop = () => {
     stopped ??= started.stop();
     return stopped;
   };
-  proxy = { ...started, stop };
   const base = { port: started.address.port, adminPort: started.adminAddress?.port ?? 0, directory, stop };
   return { ...base, ...clientOf(base.port), ...logOf(written), metrics: () => metrics.print() };
 }

@@ -1,0 +1,118 @@
+import type { Configuration } from '../config/configuration.js';
+import type { Closable, Verifier } from '../contracts/index.js';
+import { CacheVerifier } from '../decorators/cache-verifier.js';
+import { ChainVerifier } from '../decorators/chain-verifiers.js';
+import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
+import type { FrontParts } from '../http/front-server.js';
+import { Catalog } from '../proxy/catalog.js';
+import { RegistryService } from '../proxy/registry-service.js';
+import { AddressRanges } from '../settings/address-range.js';
+import { RefreshTokens } from '../token/refresh-tokens.js';
+import { TokenService } from '../token/token-service.js';
+import {
+  type Opened,
+  Opener,
+  openIssuer,
+  openPolicy,
+  openState,
+  openUpstreams,
+  openVerifier,
+  routeTable,
+  type Surroundings,
+} from './open-parts.js';
+import { PartPool } from './part-pool.js';
+
+/** Milliseconds a verified password is remembered, and so still accepted after it was changed. */
+const verifiedPasswordTtl = 30_000;
+
+/** What one configuration was made into. */
+export interface Generation {
+  readonly configuration: Configuration;
+  readonly front: FrontParts;
+  /** Closes what no other generation uses. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Opens generations, each with the parts of earlier ones where it says the same about them. */
+export class Generations {
+  readonly #surroundings: Surroundings;
+  readonly #pool = new PartPool();
+  readonly #throttle = new ThrottleMemory();
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+  }
+
+  /** @throws OpeningError; nothing of it is left open then */
+  async open(configuration: Configuration): Promise<Generation> {
+    const opener = new Opener(configuration, this.#surroundings, this.#pool);
+    try {
+      const front = await this.#openFront(opener, configuration);
+      return { configuration, front, close: () => opener.close() };
+    } catch (error) {
+      await opener.close();
+      throw error;
+    }
+  }
+
+  async #openFront(opener: Opener, configuration: Configuration): Promise<FrontParts> {
+    const { log, clock } = this.#surroundings;
+    const state = await openState(opener, configuration);
+    const upstreams = await openUpstreams(opener, configuration);
+    const routes = routeTable(configuration, upstreams);
+    const verifier = await this.#openVerifiers(opener, configuration, state);
+    const policy = await openPolicy(opener, configuration);
+    const tokens = await openIssuer(opener, configuration);
+    const { services: otherServices, refreshTokens: life } = configuration.token;
+    const refreshTokens = life && new RefreshTokens(state.part, verifier, clock, life);
+    const parts = { routes, verifier, policy, tokens, clock, log };
+    const listed = new Map([...upstreams].filter(([id]) => configuration.catalog.includes(id)).map(partOf));
+    const catalog = listed.size > 0 ? new Catalog({ ...parts, upstreams: listed }) : undefined;
+    return {
+      routes,
+      registry: new RegistryService({ ...parts, ...(catalog && { catalog }) }),
+      token: new TokenService({
+        ...parts,
+        otherServices,
+        catalog: catalog !== undefined,
+        ...(refreshTokens && { refreshTokens }),
+      }),
+      tokens,
+      trustedProxies: new AddressRanges(configuration.trustedProxies),
+      limits: configuration.limits,
+    };
+  }
+
+  /**
+   * Who has logged in well lately is not slowed down by somebody else's guessing: the cache stands before the throttle.
+   * The cache lives as long as the verifiers stay the same, the throttle over every reload.
+   */
+  async #openVerifiers(
+    opener: Opener,
+    configuration: Configuration,
+    state: Awaited<ReturnType<typeof openState>>,
+  ): Promise<Verifier> {
+    const { clock } = this.#surroundings;
+    const opened = new Map<string, Opened<Verifier>>();
+    for (const [i, { id }] of configuration.verifiers.entries()) {
+      opened.set(id, await openVerifier(opener, configuration, i, state));
+    }
+    const chain = new ChainVerifier(new Map([...opened].map(partOf)));
+    const composed = await opener.share(
+      ['verifiers', ...[...opened].map(([id, { key }]) => [id, key])],
+      async (): Promise<Closable & { readonly verifier: Verifier }> => ({
+        verifier: new CacheVerifier(
+          new ThrottleVerifier(chain, clock, undefined, this.#throttle),
+          clock,
+          verifiedPasswordTtl,
+        ),
+        close: async () => {}, // the verifiers in it are closed one by one
+      }),
+    );
+    return composed.part.verifier;
+  }
+}
+
+function partOf<T>([id, { part }]: readonly [string, Opened<T>]): readonly [string, T] {
+  return [id, part];
+}

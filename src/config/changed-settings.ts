@@ -1,0 +1,34 @@
+import type { Configuration } from './configuration.js';
+import { isMapping } from './mapping.js';
+import { printPath, type SettingPath } from './problem.js';
+
+/** Deeper differences are told by the setting they are in. */
+const maxDepth = 3;
+/** More are not told one by one. */
+const maxTold = 20;
+
+/**
+ * What another configuration says differently, as places and never as values: `upstreams.gcr.url`, `policy[1].actions`,
+ * and `verifiers[0].file` where that file's content is another one.
+ */
+export function changedSettings(before: Configuration, after: Configuration): readonly string[] {
+  const digests = new Map(before.namedFiles.map(({ setting, digest }) => [setting, digest]));
+  const files = after.namedFiles.filter(({ setting, digest }) => (digests.get(setting) ?? digest) !== digest);
+  const all = [
+    ...new Set([...differences(before.raw, after.raw, []), ...files.map(({ setting }) => setting)]),
+  ];
+  return all.length <= maxTold ? all : [...all.slice(0, maxTold), `and ${all.length - maxTold} more`];
+}
+
+function differences(before: unknown, after: unknown, path: SettingPath): readonly string[] {
+  if (path.length < maxDepth) {
+    if (isMapping(before) && isMapping(after)) {
+      const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+      return keys.flatMap((key) => differences(before[key], after[key], [...path, key]));
+    }
+    if (Array.isArray(before) && Array.isArray(after) && before.length === after.length) {
+      return before.flatMap((one: unknown, i) => differences(one, after[i], [...path, i]));
+    }
+  }
+  return JSON.stringify(before) === JSON.stringify(after) ? [] : [printPath(path)];
+}
