@@ -13,7 +13,7 @@ import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImage } from '../testing/index.js';
 import { exitCodes, fail } from './exit.js';
 import { type RunningProxy, startProxy } from './running-proxy.js';
-import { stopOnSignal } from './serve.js';
+import { stopSignal, stopWhenAsked } from './serve.js';
 
 /** 5000, the registries' usual port, belongs to AirPlay on a Mac. */
 const defaultPort = '5050';
@@ -42,6 +42,7 @@ async function start(port: number): Promise<Demonstration> {
       clock: Date,
       log: createLog('warn', process.stderr),
       metrics: new PrometheusMetrics(),
+      stdout: process.stdout,
     };
     return { proxy: await startProxy(loaded.configuration, surroundings), registry, directory, password };
   } catch (error) {
@@ -117,8 +118,9 @@ async function main(): Promise<void> {
   const demonstration = await start(port);
   process.stdout.write(instructions(demonstration));
   const { proxy, registry, directory } = demonstration;
-  stopOnSignal(
+  stopWhenAsked(
     proxy,
+    stopSignal(),
     () => process.stdout.write('\nstopping\n'),
     async () => {
       await registry.close();

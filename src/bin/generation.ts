@@ -1,9 +1,12 @@
+import { resolve } from 'node:path';
 import type { Configuration } from '../config/configuration.js';
 import type { Closable, Verifier } from '../contracts/index.js';
 import { CacheVerifier } from '../decorators/cache-verifier.js';
 import { ChainVerifier } from '../decorators/chain-verifiers.js';
 import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
+import { describeError } from '../errors.js';
 import type { FrontParts } from '../http/front-server.js';
+import { type AuditLog, openAuditLog } from '../observability/audit-log.js';
 import { Catalog } from '../proxy/catalog.js';
 import { RegistryService } from '../proxy/registry-service.js';
 import { AddressRanges } from '../settings/address-range.js';
@@ -12,6 +15,7 @@ import { TokenService } from '../token/token-service.js';
 import {
   type Opened,
   Opener,
+  OpeningError,
   openIssuer,
   openPolicy,
   openState,
@@ -29,29 +33,60 @@ const verifiedPasswordTtl = 30_000;
 export interface Generation {
   readonly configuration: Configuration;
   readonly front: FrontParts;
+  /** Opens anew the files it writes that may have been renamed. Never throws and never waits. */
+  reopenFiles(): void;
   /** Closes what no other generation uses. Never rejects. */
   close(): Promise<void>;
 }
 
+/** What all generations share. */
+export interface GenerationSurroundings extends Surroundings {
+  /** Where audit lines go that have no file. */
+  readonly stdout: { write(line: string): void };
+}
+
 /** Opens generations, each with the parts of earlier ones where it says the same about them. */
 export class Generations {
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: GenerationSurroundings;
   readonly #pool = new PartPool();
   readonly #throttle = new ThrottleMemory();
 
-  constructor(surroundings: Surroundings) {
+  constructor(surroundings: GenerationSurroundings) {
     this.#surroundings = surroundings;
+  }
+
+  /** How many parts are open, those of all generations together. */
+  get openParts(): number {
+    return this.#pool.size;
   }
 
   /** @throws OpeningError; nothing of it is left open then */
   async open(configuration: Configuration): Promise<Generation> {
     const opener = new Opener(configuration, this.#surroundings, this.#pool);
     try {
+      const audit = await this.#openAudit(opener, configuration);
       const front = await this.#openFront(opener, configuration);
-      return { configuration, front, close: () => opener.close() };
+      return {
+        configuration,
+        front: { ...front, ...(audit && { audit }) },
+        reopenFiles: () => audit?.reopen(),
+        close: () => opener.close(),
+      };
     } catch (error) {
       await opener.close();
       throw error;
+    }
+  }
+
+  /** The first to be opened, and so the last to be closed: requests write to it as they end. */
+  async #openAudit(opener: Opener, { audit, baseDirectory }: Configuration): Promise<AuditLog | undefined> {
+    if (audit === undefined) return undefined;
+    const file = audit.file && resolve(baseDirectory, audit.file.text);
+    const parts = { ...this.#surroundings, ...(file !== undefined && { file }) };
+    try {
+      return (await opener.share(['audit', file ?? null], () => openAuditLog(parts))).part;
+    } catch (error) {
+      throw new OpeningError(`audit: ${describeError(error)}`, { cause: error });
     }
   }
 

@@ -86,8 +86,13 @@ export class Opener {
     return { part: lease.part, key };
   }
 
+  /** Never rejects: a part that does not close well must not keep the others open. */
   async close(): Promise<void> {
-    for (const lease of this.#leases.splice(0).reverse()) await lease.release();
+    for (const lease of this.#leases.splice(0).reverse()) {
+      await lease.release().catch((error: unknown) => {
+        this.#surroundings.log.warn({ reason: describeError(error) }, 'a part did not close well');
+      });
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import type { Closable } from '../contracts/index.js';
 /** A part in use. Release it once. */
 export interface Lease<T> {
   readonly part: T;
-  /** Closes the part where nobody else uses it. */
+  /** Closes the part where nobody else uses it. @throws what closing throws; the part counts as closed then */
   release(): Promise<void>;
 }
 
@@ -21,7 +21,11 @@ export class PartPool {
   /** Parts that are closing: whatever takes their place may need the same directory. */
   readonly #closing = new Map<string, Promise<void>>();
 
-  /** @param key equal where the part would be the same. @param open opens it where it is not open yet */
+  /**
+   * @param key equal where the part would be the same
+   * @param open opens it where it is not open yet
+   * @throws what `open` throws; nobody has the part then, and the next one tries anew
+   */
   async open<T extends Closable>(key: string, open: () => Promise<T>): Promise<Lease<T>> {
     const entry = this.#entries.get(key) ?? this.#enter(key, open);
     entry.users++;
@@ -50,8 +54,14 @@ export class PartPool {
     entry.users--;
     if (entry.users > 0) return;
     this.#entries.delete(key);
-    const closed = part.close().finally(() => this.#closing.delete(key));
-    this.#closing.set(key, closed);
-    await closed;
+    const closing = part.close();
+    // Its successor waits for the end, and does not fail because this one did not close well.
+    const over: Promise<void> = closing
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#closing.get(key) === over) this.#closing.delete(key);
+      });
+    this.#closing.set(key, over);
+    await closing;
   }
 }

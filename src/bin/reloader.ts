@@ -6,7 +6,7 @@ import type { Log, Metrics } from '../contracts/index.js';
 import { describeError } from '../errors.js';
 import { fileMarks } from './file-marks.js';
 import { OpeningError } from './open-parts.js';
-import type { RunningProxy } from './running-proxy.js';
+import { type RunningProxy, StoppedError } from './running-proxy.js';
 
 export interface ReloaderParts {
   readonly proxy: Pick<RunningProxy, 'configuration' | 'reload'>;
@@ -20,17 +20,22 @@ export interface ReloaderParts {
 const lookEvery = 1_000;
 /** Looks after which a configuration that was bad is tried again: what it misses may be there by now. */
 const retryAfterLooks = 10;
+/** Changed settings that are told one by one. */
+const maxTold = 20;
 
-/** Settings of sockets that are open already. */
-const needsRestart = /^(listen|admin(\..*)?|tls|tls\.(redirectFrom|clientCertificates)(\.required)?)$/;
+type Occasion = 'file' | 'signal';
 
 /** Takes over a changed configuration while the proxy serves; a bad one is reported, and the earlier one stays. */
 export class Reloader {
   readonly #parts: ReloaderParts;
   readonly #metrics: ReturnType<typeof reloadMetrics>;
   #last: Promise<void> = Promise.resolve();
+  /** Of the files as they were when they were last read. Empty: they are to be read in any case. */
   #marks = '';
+  /** Files that a configuration names which could not be opened. */
+  #wanted: readonly string[] = [];
   #problem: string | undefined;
+  #isClosed = false;
 
   constructor(parts: ReloaderParts) {
     this.#parts = parts;
@@ -38,64 +43,73 @@ export class Reloader {
     this.#metrics.success.set({}, 1);
   }
 
-  /** Never rejects. A second call waits for the first. */
-  reload(because: 'file' | 'signal'): Promise<void> {
+  /** Never rejects. A second call waits for the first. After `close` nothing is done. */
+  reload(because: Occasion): Promise<void> {
     this.#last = this.#last.then(() => this.#reload(because));
     return this.#last;
   }
 
   /**
-   * Looks at the configuration and the files it names, again and again. Polled: no event tells of a symbolic link's
-   * target, nor of a file on another machine's disk.
+   * Looks at the configuration and the files it names, again and again, until `close`. Polled: no event tells of a
+   * symbolic link's target, nor of a file on another machine's disk.
    *
    * @param every milliseconds
-   * @returns stops it
    */
-  watch(every = lookEvery): () => void {
+  watch(every = lookEvery): void {
     let before: string | undefined;
     let looks = 0;
-    let isLooking = false;
     const look = async () => {
-      if (isLooking) return;
-      isLooking = true;
       const marks = await fileMarks(this.#watched());
       const isSettled = marks === before;
       before = marks;
       const isRetry = this.#problem !== undefined && ++looks % retryAfterLooks === 0;
       if (isSettled && (marks !== this.#marks || isRetry)) await this.reload('file');
-      isLooking = false;
+      if (!this.#isClosed) setTimeout(look, every).unref();
     };
-    const timer = setInterval(look, every);
-    timer.unref();
-    return () => clearInterval(timer);
+    void look();
+  }
+
+  /** Ends the watch; a reload that has begun goes on. */
+  close(): void {
+    this.#isClosed = true;
   }
 
   #watched(): readonly string[] {
     const { file, namedFiles } = this.#parts.proxy.configuration;
-    return [file, ...namedFiles.map(({ path }) => path)];
+    return [file, ...namedFiles.map(({ path }) => path), ...this.#wanted];
   }
 
-  async #reload(because: 'file' | 'signal'): Promise<void> {
-    const { proxy, onApplied } = this.#parts;
+  async #reload(because: Occasion): Promise<void> {
+    if (this.#isClosed) return;
     // Before it is read: what changes meanwhile is another change.
     const marks = await fileMarks(this.#watched());
     try {
-      const next = await load(proxy.configuration.file);
-      const changed = changedSettings(proxy.configuration, next);
-      if (changed.length > 0) {
-        await proxy.reload(next);
-        onApplied?.(next);
-      }
-      // It may name other files now, and those may have changed since they were read: then it is looked at once more.
-      this.#marks = changed.length > 0 ? '' : marks;
-      this.#tellApplied(because, changed);
+      const { changed, later } = await this.#takeOver();
+      // It may name other files now, and those may have changed since they were read; and after a signal somebody may
+      // be in the middle of writing. Then it is looked at once more.
+      this.#marks = changed.length > 0 || because === 'signal' ? '' : marks;
+      this.#tellApplied(because, changed, later);
     } catch (error) {
-      this.#marks = marks;
+      if (error instanceof StoppedError) return;
+      this.#marks = because === 'signal' ? '' : marks;
       this.#tellFailed(because, error);
     }
   }
 
-  #tellApplied(because: 'file' | 'signal', changed: readonly string[]): void {
+  /** @throws BadConfiguration, and what `RunningProxy.reload` throws */
+  async #takeOver(): Promise<{ readonly changed: readonly string[]; readonly later: readonly string[] }> {
+    const { proxy, onApplied } = this.#parts;
+    const next = await load(proxy.configuration.file);
+    const changed = changedSettings(proxy.configuration, next);
+    this.#wanted = next.namedFiles.map(({ path }) => path);
+    if (changed.length === 0) return { changed, later: [] };
+    const later = await proxy.reload(next);
+    this.#wanted = [];
+    onApplied?.(next);
+    return { changed, later };
+  }
+
+  #tellApplied(because: Occasion, changed: readonly string[], later: readonly string[]): void {
     const { log } = this.#parts;
     const wasBad = this.#problem !== undefined;
     this.#problem = undefined;
@@ -108,14 +122,14 @@ export class Reloader {
       return;
     }
     this.#metrics.reloads.add({ result: 'applied' });
-    log.info({ event: 'reload', because, changed }, 'configuration reloaded');
-    const later = changed.filter((setting) => needsRestart.test(setting));
-    if (later.length > 0)
+    log.info({ event: 'reload', because, changed: shortened(changed) }, 'configuration reloaded');
+    if (later.length > 0) {
       log.warn({ event: 'reload', settings: later }, 'these settings take effect on a restart');
+    }
   }
 
   /** A bad file that stays as bad is told once. */
-  #tellFailed(because: 'file' | 'signal', error: unknown): void {
+  #tellFailed(because: Occasion, error: unknown): void {
     const problems = error instanceof BadConfiguration ? error.problems : [reasonOf(error)];
     const told = problems.join('\n');
     if (told === this.#problem && because === 'file') return;
@@ -127,6 +141,12 @@ export class Reloader {
       'the configuration was not reloaded, the earlier one stays',
     );
   }
+}
+
+function shortened(changed: readonly string[]): readonly string[] {
+  return changed.length <= maxTold
+    ? changed
+    : [...changed.slice(0, maxTold), `and ${changed.length - maxTold} more`];
 }
 
 class BadConfiguration extends Error {

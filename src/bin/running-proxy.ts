@@ -1,46 +1,62 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../config/configuration.js';
-import { adminHandler } from '../http/admin.js';
-import { FrontServer } from '../http/front-server.js';
-import { Listener } from '../http/listener.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
-import { type Generation, Generations } from './generation.js';
-import type { Surroundings } from './open-parts.js';
-import { TlsFiles } from './tls-files.js';
+import { type Generation, type GenerationSurroundings, Generations } from './generation.js';
+import { type BoundAddress, Servers } from './servers.js';
 
 /** A proxy that is serving. */
 export interface RunningProxy {
-  /** Where it listens; the port is known even where the configuration says 0. */
-  readonly address: { readonly address: string; readonly port: number };
-  readonly adminAddress: { readonly address: string; readonly port: number } | undefined;
+  readonly address: BoundAddress;
+  readonly adminAddress: BoundAddress | undefined;
+  readonly redirectAddress: BoundAddress | undefined;
   /** What it serves now. */
   readonly configuration: Configuration;
+  /** Drivers and other parts that are open, those with them that only earlier requests still need. */
+  readonly openParts: number;
   /**
-   * Serves another configuration from the next request on; what is under way ends with the earlier one. Settings that
-   * need a restart are left as they are. One call at a time.
+   * Serves another configuration from the next request on; what is under way ends with the earlier one. One call at a
+   * time.
    *
-   * @throws OpeningError or an Error with a one-line message; the earlier configuration stays then
+   * @returns the settings that are left as they were until a restart
+   * @throws OpeningError or an Error with a one-line message, and StoppedError; the earlier configuration stays then
    */
-  reload(configuration: Configuration): Promise<void>;
+  reload(configuration: Configuration): Promise<readonly string[]>;
+  /** Opens anew the files it writes that may have been renamed. Never throws and never waits. */
+  reopenFiles(): void;
   /** Lets requests in progress finish, up to the configured time, and closes everything. */
   stop(): Promise<void>;
 }
 
-export type ProxySurroundings = Surroundings & { readonly metrics: PrometheusMetrics };
+export type ProxySurroundings = GenerationSurroundings & { readonly metrics: PrometheusMetrics };
+
+/** Nothing is begun any more: the proxy was asked to stop. */
+export class StoppedError extends Error {
+  override readonly name = 'StoppedError';
+
+  constructor() {
+    super('the proxy stops');
+  }
+}
+
+/** Milliseconds at the end for requests that were cut to let go of what they hold. */
+const letGoTime = 2_000;
 
 /**
  * Opens everything a configuration names, and only then listens: nobody is served with half of it.
  *
- * @throws OpeningError or an Error with a one-line message; nothing is left open then
+ * @param stop gives up before it listens
+ * @throws OpeningError or an Error with a one-line message, and StoppedError; nothing is left open then
  */
 export async function startProxy(
   configuration: Configuration,
   surroundings: ProxySurroundings,
+  stop?: AbortSignal,
 ): Promise<RunningProxy> {
   const generations = new Generations(surroundings);
   const generation = await generations.open(configuration);
   const servers = new Servers(generation, surroundings);
   try {
+    if (stop?.aborted) throw new StoppedError();
     await servers.open();
   } catch (error) {
     await servers.drain(0);
@@ -54,10 +70,12 @@ class ServingProxy implements RunningProxy {
   readonly #generations: Generations;
   readonly #servers: Servers;
   readonly #surroundings: ProxySurroundings;
-  /** Earlier generations that requests still need. */
-  readonly #retiring = new Set<Promise<void>>();
+  readonly #inUse: ReturnType<ProxySurroundings['metrics']['gauge']>;
+  /** Earlier generations that requests still need, and when they do not any more. */
+  readonly #retiring = new Map<Generation, Promise<void>>();
   #generation: Generation;
-  #isStopping = false;
+  #reloading: Promise<unknown> = Promise.resolve();
+  #stopped: Promise<void> | undefined;
 
   constructor(
     generations: Generations,
@@ -69,6 +87,11 @@ class ServingProxy implements RunningProxy {
     this.#generation = generation;
     this.#servers = servers;
     this.#surroundings = surroundings;
+    this.#inUse = surroundings.metrics.gauge(
+      'configurations_in_use',
+      'The configuration that is served, and earlier ones that requests under way still need',
+    );
+    this.#countInUse();
   }
 
   get address() {
@@ -77,94 +100,86 @@ class ServingProxy implements RunningProxy {
   get adminAddress() {
     return this.#servers.adminAddress;
   }
+  get redirectAddress() {
+    return this.#servers.redirectAddress;
+  }
   get configuration() {
     return this.#generation.configuration;
   }
+  get openParts() {
+    return this.#generations.openParts;
+  }
 
-  async reload(configuration: Configuration): Promise<void> {
-    if (this.#isStopping) return;
+  reload(configuration: Configuration): Promise<readonly string[]> {
+    const reload = this.#reload(configuration);
+    this.#reloading = reload.catch(() => undefined);
+    return reload;
+  }
+
+  reopenFiles(): void {
+    for (const generation of [this.#generation, ...this.#retiring.keys()]) generation.reopenFiles();
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #reload(configuration: Configuration): Promise<readonly string[]> {
+    this.#refuseWhenStopping();
     const next = await this.#generations.open(configuration);
+    let later: readonly string[];
     try {
-      await this.#servers.adjust(configuration);
+      this.#refuseWhenStopping();
+      later = await this.#servers.adjust(configuration);
+      this.#refuseWhenStopping();
     } catch (error) {
       await next.close();
       throw error;
     }
-    const earlier = this.#generation;
+    this.#retire(this.#generation, this.#servers.front.use(next.front));
     this.#generation = next;
-    const retired = this.#servers.front.use(next.front).then(() => earlier.close());
-    this.#retiring.add(retired);
-    void retired.finally(() => this.#retiring.delete(retired));
+    return later;
   }
 
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    const { drainDelay, drainTimeout } = this.#generation.configuration;
+  #refuseWhenStopping(): void {
+    if (this.#stopped !== undefined) throw new StoppedError();
+  }
+
+  #retire(earlier: Generation, unused: Promise<void>): void {
+    const retired = unused
+      .then(() => earlier.close())
+      .then(() => {
+        this.#retiring.delete(earlier);
+        this.#countInUse();
+      });
+    this.#retiring.set(earlier, retired);
+    this.#countInUse();
+  }
+
+  #countInUse(): void {
+    this.#inUse.set({}, 1 + this.#retiring.size);
+  }
+
+  async #stop(): Promise<void> {
     this.#servers.isReady = false;
+    const { drainDelay, drainTimeout } = this.#generation.configuration;
     if (drainDelay > 0) await sleep(drainDelay);
     const { cut } = await this.#servers.drain(drainTimeout);
     if (cut > 0) {
       this.#surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
     }
-    await Promise.all(this.#retiring);
-    await this.#generation.close();
-  }
-}
-
-/** The sockets. They stay over reloads. */
-class Servers {
-  readonly front: FrontServer;
-  /** What `/readyz` says. */
-  isReady = false;
-  readonly #configuration: Configuration;
-  readonly #surroundings: ProxySurroundings;
-  #listener: Listener | undefined;
-  #admin: Listener | undefined;
-  #tls: TlsFiles | undefined;
-
-  constructor({ configuration, front }: Generation, surroundings: ProxySurroundings) {
-    this.#configuration = configuration;
-    this.#surroundings = surroundings;
-    this.front = new FrontServer(front, surroundings);
+    await this.#reloading;
+    await this.#requestsEnd();
+    for (const generation of [...this.#retiring.keys(), this.#generation]) await generation.close();
   }
 
-  get address() {
-    return (this.#listener as Listener).address;
-  }
-  get adminAddress() {
-    return this.#admin?.address;
-  }
-
-  /** The front last: when a client can connect all is there. */
-  async open(): Promise<void> {
-    const { listen, admin, tls, baseDirectory } = this.#configuration;
-    this.#tls = tls && (await TlsFiles.open(tls, baseDirectory));
-    if (admin) {
-      const handle = adminHandler({ metrics: this.#surroundings.metrics, isReady: () => this.isReady });
-      this.#admin = await Listener.open({ ...admin.listen, handle });
-    }
-    this.#listener = await Listener.open({
-      ...listen,
-      ...(this.#tls && { tls: this.#tls.pair }),
-      handle: this.front.handle,
-    });
-    this.isReady = true;
-  }
-
-  /** Takes what open sockets can take of another configuration. @throws an Error; nothing was changed then */
-  async adjust({ tls, baseDirectory }: Configuration): Promise<void> {
-    if (this.#tls === undefined || tls === undefined) return;
-    const files = await TlsFiles.open(tls, baseDirectory);
-    const isSame =
-      files.pair.certificate === this.#tls.pair.certificate && files.pair.key === this.#tls.pair.key;
-    if (!isSame) this.#listener?.replaceCertificate(files.pair);
-    this.#tls = files;
-  }
-
-  /** The admin server last: it tells that we are not ready any more. */
-  async drain(timeout: number): Promise<{ cut: number }> {
-    const cut = await this.#listener?.drain(timeout);
-    await this.#admin?.drain(Math.min(timeout, 1000));
-    return cut ?? { cut: 0 };
+  /** What was cut still writes its lines into the logs. */
+  async #requestsEnd(): Promise<void> {
+    const ended = new AbortController();
+    const all = [this.#servers.front.use(this.#generation.front), ...this.#retiring.values()];
+    const late = sleep(letGoTime, undefined, { signal: ended.signal }).catch(() => undefined);
+    await Promise.race([Promise.all(all), late]);
+    ended.abort();
   }
 }

@@ -9,7 +9,7 @@ import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { exitCodes, fail } from './exit.js';
 import { OpeningError } from './open-parts.js';
 import { Reloader } from './reloader.js';
-import { type RunningProxy, startProxy } from './running-proxy.js';
+import { type RunningProxy, StoppedError, startProxy } from './running-proxy.js';
 import { version } from './version.js';
 
 /** Milliseconds: npm and process groups deliver one signal twice. */
@@ -26,17 +26,25 @@ export async function requireConfiguration(file: string): Promise<Configuration>
 
 /** `docker-registry-proxy serve`: runs until SIGTERM or SIGINT. */
 export async function serve(file: string): Promise<void> {
+  // First of all: until it is handled SIGHUP would end the process, and in a container SIGTERM would do nothing.
+  const stop = stopSignal();
+  const hangUps = new HangUps();
   const configuration = await requireConfiguration(file);
   const metrics = new PrometheusMetrics();
   const lost = metrics.counter('log_lines_lost_total', 'Log lines not written: dropped, or writing failed', [
     'how',
   ]);
-  const stream = new LogStream(1, (how) => lost.add({ how }));
+  const stream = new LogStream(1, (how, lines) => lost.add({ how }, lines));
   const log = createLog(configuration.log.level, stream);
+  const end = async () => {
+    log.info({ event: 'stopped' }, 'stopped');
+    await stream.flush(flushTime);
+  };
   let proxy: RunningProxy;
   try {
-    proxy = await startProxy(configuration, { clock: Date, log, metrics });
+    proxy = await startProxy(configuration, { clock: Date, log, metrics, stdout: stream }, stop);
   } catch (error) {
+    if (error instanceof StoppedError) return end().then(() => process.exit(exitCodes.fine));
     await stream.flush(flushTime);
     // An OpeningError says it all in its message; its cause is for debuggers.
     const reason = error instanceof OpeningError ? error.message : describeError(error);
@@ -57,22 +65,27 @@ export async function serve(file: string): Promise<void> {
       log.level = next.log.level;
     },
   });
-  const stopWatching = reloader.watch();
-  process.on('SIGHUP', () => void reloader.reload('signal'));
-  stopOnSignal(
+  reloader.watch();
+  hangUps.listen(() => {
+    proxy.reopenFiles();
+    void reloader.reload('signal');
+  });
+  stopWhenAsked(
     proxy,
+    stop,
     (signal) => {
-      stopWatching();
+      reloader.close();
       log.info({ event: 'stop', signal }, 'draining');
     },
-    async () => {
-      log.info({ event: 'stopped' }, 'stopped');
-      await stream.flush(flushTime);
-    },
+    end,
   );
 }
 
-function logStart(log: Log, { externalUrl }: Configuration, { address, adminAddress }: RunningProxy): void {
+function logStart(
+  log: Log,
+  { externalUrl }: Configuration,
+  { address, adminAddress, redirectAddress }: RunningProxy,
+): void {
   log.info(
     {
       event: 'start',
@@ -81,25 +94,57 @@ function logStart(log: Log, { externalUrl }: Configuration, { address, adminAddr
       listen: `${address.address}:${address.port}`,
       externalUrl: externalUrl.origin,
       ...(adminAddress && { admin: `${adminAddress.address}:${adminAddress.port}` }),
+      ...(redirectAddress && { redirectFrom: `${redirectAddress.address}:${redirectAddress.port}` }),
     },
     'serving',
   );
 }
 
-/** The first signal drains, one that comes later than its echo ends at once. */
-export function stopOnSignal(
+/** Keeps SIGHUPs until somebody listens: one during the start asks for what the start does anyway, but maybe later. */
+class HangUps {
+  #isWaiting = false;
+  #onHangUp = () => {
+    this.#isWaiting = true;
+  };
+
+  constructor() {
+    process.on('SIGHUP', () => this.#onHangUp());
+  }
+
+  listen(onHangUp: () => void): void {
+    this.#onHangUp = onHangUp;
+    if (this.#isWaiting) onHangUp();
+  }
+}
+
+/**
+ * SIGTERM and SIGINT. The first one asks to stop, one that comes later than its echo ends the process at once.
+ *
+ * @returns aborted by the first, with its name as the reason
+ */
+export function stopSignal(): AbortSignal {
+  const asked = new AbortController();
+  let askedAt = 0;
+  const onSignal = (signal: string) => {
+    if (!asked.signal.aborted) {
+      askedAt = Date.now();
+      asked.abort(signal);
+    } else if (Date.now() - askedAt > sameSignal) process.exit(exitCodes.failed);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  return asked.signal;
+}
+
+/** Drains when it is asked to, and ends the process. */
+export function stopWhenAsked(
   proxy: { stop(): Promise<void> },
+  asked: AbortSignal,
   onStop: (signal: string) => void,
   afterwards: () => Promise<void>,
 ): void {
-  let stoppingSince: number | undefined;
-  const stop = (signal: string) => {
-    if (stoppingSince !== undefined) {
-      if (Date.now() - stoppingSince > sameSignal) process.exit(exitCodes.failed);
-      return;
-    }
-    stoppingSince = Date.now();
-    onStop(signal);
+  const stop = () => {
+    onStop(String(asked.reason));
     proxy
       .stop()
       .then(afterwards)
@@ -108,6 +153,6 @@ export function stopOnSignal(
         () => process.exit(exitCodes.failed),
       );
   };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  if (asked.aborted) stop();
+  else asked.addEventListener('abort', stop, { once: true });
 }

@@ -2,66 +2,72 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { connect } from 'node:tls';
-import { Listener } from '../http/listener.js';
+import { after, before, describe, test } from 'node:test';
 import { FilePath } from '../settings/file-path.js';
-import { FakeLog } from '../testing/index.js';
-import { type CertifiedKey, createAuthority } from '../token-issuers/certificate-authority.js';
-import { TlsFiles } from './tls-files.js';
+import { certify, createAuthority } from '../testing/certificates.js';
+import { readTlsFiles } from './tls-files.js';
 
-const paths = { certificate: new FilePath('tls.crt', 'file'), key: new FilePath('tls.key', 'file') };
+const file = (name: string) => new FilePath(name, 'file');
+const pair = { certificate: file('tls.crt'), key: file('tls.key'), minVersion: 'TLSv1.3' } as const;
 
-test('renewed certificates are served to new connections; a half-written pair changes nothing', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'tls-files-'));
-  t.after(() => rmSync(directory, { recursive: true }));
-  const write = (name: string, text: string) => writeFileSync(join(directory, name), text);
-  const [first, second] = await Promise.all([createAuthority(Date.now()), createAuthority(Date.now())]);
-  write('tls.crt', first.certificate);
-  write('tls.key', first.privateKey);
-  const files = await TlsFiles.open(paths, directory);
-  const listener = await Listener.open({
-    host: '127.0.0.1',
-    port: 0,
-    tls: files.pair,
-    handle: (_, response) => response.end(),
-  });
-  t.after(() => listener.drain(0).then(() => undefined));
-  const log = new FakeLog();
-  const replaced: string[] = [];
-  const stop = files.watch(
-    (pair) => {
-      replaced.push(pair.certificate);
-      listener.replaceCertificate(pair);
-    },
-    log,
-    20,
-  );
-  t.after(stop);
-  assert.equal(await served(listener), pemBody(first));
-
-  write('tls.crt', second.certificate);
-  while (!log.text.includes('the old one stays')) await sleep(20);
-  assert.equal(await served(listener), pemBody(first), 'the key is not the new certificate’s yet');
-
-  write('tls.key', second.privateKey);
-  while (replaced.length === 0) await sleep(20);
-  assert.equal(await served(listener), pemBody(second));
-  assert.ok(!log.text.includes('PRIVATE'), 'no key is in the log');
-});
-
-/** The certificate a new connection is shown, as base64. */
-function served({ address }: Listener): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port: address.port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
-      resolve(socket.getPeerCertificate().raw.toString('base64'));
-      socket.destroy();
+describe('the files of TLS', () => {
+  let directory: string;
+  const texts: Record<string, string> = {};
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'tls-files-'));
+    const [authority, other] = await Promise.all([createAuthority(), createAuthority()]);
+    const leaf = await certify(authority);
+    Object.assign(texts, {
+      'tls.crt': authority.certificate,
+      'tls.key': authority.privateKey,
+      'renewed.key': other.privateKey,
+      'ca.pem': `a comment\n${authority.certificate}\n${other.certificate}`,
+      'text.pem': 'hunter2',
+      'empty.pem': '',
+      'leaf.pem': leaf.certificate,
+      'damaged.pem': `${authority.certificate}\n${other.certificate.replace(/\n.{20}/, '\n')}`,
+      'short.pem': `${authority.certificate}\n${other.certificate.slice(0, 200)}`,
     });
-    socket.once('error', reject);
+    for (const [name, text] of Object.entries(texts)) writeFileSync(join(directory, name), text);
   });
-}
+  after(() => rmSync(directory, { recursive: true }));
 
-function pemBody({ certificate }: CertifiedKey): string {
-  return certificate.replace(/-----[^-]+-----|\s/g, '');
-}
+  test('are read as they are', async () => {
+    const read = await readTlsFiles(
+      { ...pair, clientCertificates: { ca: file('ca.pem'), required: true } },
+      directory,
+    );
+    assert.deepEqual(read, {
+      certificate: texts['tls.crt'],
+      key: texts['tls.key'],
+      minVersion: 'TLSv1.3',
+      clientCertificates: { ca: texts['ca.pem'], required: true },
+    });
+    assert.equal((await readTlsFiles(pair, directory)).clientCertificates, undefined);
+  });
+
+  test('of which only one is renewed are an error without the key', async () => {
+    await assert.rejects(readTlsFiles({ ...pair, key: file('renewed.key') }, directory), (error: Error) => {
+      assert.match(error.message, /key values mismatch/);
+      assert.doesNotMatch(error.message, /PRIVATE/);
+      return true;
+    });
+  });
+
+  for (const [name, message] of [
+    ['absent.pem', /^cannot read .*absent\.pem$/],
+    ['text.pem', /^text\.pem holds no certificate; expected PEM with BEGIN CERTIFICATE$/],
+    // Node would take it for the public authorities.
+    ['empty.pem', /^empty\.pem holds no certificate/],
+    ['damaged.pem', /^damaged\.pem holds a damaged certificate$/],
+    ['short.pem', /^short\.pem holds a damaged certificate$/],
+    ['leaf.pem', /^leaf\.pem holds no root authority/],
+  ] as const) {
+    test(`do not take ${name} for authorities`, async () => {
+      await assert.rejects(
+        readTlsFiles({ ...pair, clientCertificates: { ca: file(name), required: false } }, directory),
+        { message },
+      );
+    });
+  }
+});

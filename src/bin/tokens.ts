@@ -78,7 +78,7 @@ async function administer(
   const opener = new Opener(configuration, surroundings);
   try {
     const { part: state } = await opener.open('state', 'state', configuration.state, { access: 'guest' });
-    const administration = new RefreshTokensAdministration(state.part, surroundings.clock, limits);
+    const administration = new RefreshTokensAdministration(state, surroundings.clock, limits);
     await step(administration, { signal: AbortSignal.timeout(patience) });
   } finally {
     await opener.close();

@@ -4,8 +4,6 @@ import { printPath, type SettingPath } from './problem.js';
 
 /** Deeper differences are told by the setting they are in. */
 const maxDepth = 3;
-/** More are not told one by one. */
-const maxTold = 20;
 
 /**
  * What another configuration says differently, as places and never as values: `upstreams.gcr.url`, `policy[1].actions`,
@@ -14,10 +12,7 @@ const maxTold = 20;
 export function changedSettings(before: Configuration, after: Configuration): readonly string[] {
   const digests = new Map(before.namedFiles.map(({ setting, digest }) => [setting, digest]));
   const files = after.namedFiles.filter(({ setting, digest }) => (digests.get(setting) ?? digest) !== digest);
-  const all = [
-    ...new Set([...differences(before.raw, after.raw, []), ...files.map(({ setting }) => setting)]),
-  ];
-  return all.length <= maxTold ? all : [...all.slice(0, maxTold), `and ${all.length - maxTold} more`];
+  return [...new Set([...differences(before.raw, after.raw, []), ...files.map(({ setting }) => setting)])];
 }
 
 function differences(before: unknown, after: unknown, path: SettingPath): readonly string[] {

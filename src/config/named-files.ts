@@ -26,7 +26,9 @@ export async function namedFiles(
 
 async function digestOf(path: string): Promise<string> {
   try {
-    const { size, mtimeMs } = await stat(path);
+    const found = await stat(path);
+    if (!found.isFile()) return 'special'; // a pipe may never end
+    const { size, mtimeMs } = found;
     const content = size > maxRead ? `${size} bytes of ${mtimeMs}` : await readFile(path);
     return createHash('sha256').update(content).digest('hex');
   } catch {

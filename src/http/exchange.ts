@@ -27,7 +27,7 @@ export class Exchange {
   readonly signal: AbortSignal;
   readonly startedAt = performance.now();
   /** What the client showed about itself, once that was understood. */
-  shown: ClientCredentials['shown']['kind'] | 'refresh-token' = 'none';
+  shown: ClientCredentials['shown']['kind'] | 'refresh-token' | undefined;
   #body: RequestBody | undefined;
   #wasAsked = false;
 
@@ -70,6 +70,7 @@ export class Exchange {
 
   /** Ends the answer, whose head was written. */
   async end(body?: Buffer): Promise<void> {
+    this.#body?.destroy(); // it would hold back the rest that is read away
     const withoutBody = this.request.method === 'HEAD';
     await endAnswer(this.response, withoutBody ? undefined : body, this.#holdsBodyBack && !this.#wasAsked);
   }

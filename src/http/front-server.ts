@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Audit,
+  type AuditEvent,
   type Log,
   type Metrics,
   type Principal,
   qualifiedName,
+  type RegistryOperation,
   type TokenIssuer,
 } from '../contracts/index.js';
 import { clientNetwork } from '../decorators/client-network.js';
@@ -12,6 +14,7 @@ import { RegistryError } from '../errors.js';
 import type { AccessRecord, ClientResponse } from '../proxy/client-request.js';
 import type { RegistryService } from '../proxy/registry-service.js';
 import type { TokenRecord, TokenService } from '../token/token-service.js';
+import { type Ending, registryAuditEvent, tokenAuditEvent } from './audit-events.js';
 import { parseAuthorization } from './authorization.js';
 import { closeUnlessRead } from './end-answer.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
@@ -93,14 +96,14 @@ export class FrontServer {
     const { exchange, parts } = work;
     const { request, host, connection, signal } = exchange;
     const record: AccessRecord = {};
-    let operation = 'none';
+    let operation: RegistryOperation | undefined;
     let outcome: Outcome;
     try {
       this.#admitAddress(work);
       const target = parseTarget(request.url ?? '');
       if (target === undefined)
         throw new RegistryError('UNSUPPORTED', { status: 404, message: 'there is nothing here' });
-      operation = target.operation.kind;
+      operation = target.operation;
       const method = parseMethod(request.method);
       const shown = parseAuthorization(request.headers.authorization);
       exchange.shown = shown.kind;
@@ -127,7 +130,14 @@ export class FrontServer {
       };
       outcome = await this.#fail(exchange, error, challenge);
     }
-    this.#log.registry(exchange, operation, record, outcome);
+    this.#log.registry(exchange, operation?.kind ?? 'none', record, outcome);
+    const bytes = outcome.sent + exchange.received;
+    const { method } = request;
+    this.#record(
+      work,
+      (ending) => registryAuditEvent({ ...ending, record, operation, method, bytes }),
+      outcome,
+    );
   }
 
   async #token(work: Work): Promise<void> {
@@ -153,6 +163,22 @@ export class FrontServer {
       outcome = await this.#fail(exchange, error, { kind: 'token', host });
     }
     this.#log.token(exchange, record, outcome);
+    this.#record(work, (ending) => tokenAuditEvent({ ...ending, record }), outcome);
+  }
+
+  #record(
+    { exchange, parts }: Work,
+    eventOf: (ending: Ending) => AuditEvent | undefined,
+    { status, error }: Outcome,
+  ): void {
+    if (parts.audit === undefined) return;
+    const { id: requestId, connection, host, shown } = exchange;
+    const event = eventOf({
+      ...{ status, error, requestId, shown },
+      address: connection.address,
+      service: host.service,
+    });
+    if (event !== undefined) parts.audit.record(event);
   }
 
   async #publish(

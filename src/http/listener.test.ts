@@ -122,14 +122,20 @@ describe('Listener', () => {
     assert.deepEqual(await listener.drain(1000), { cut: 0 });
   });
 
-  test('100-continue is answered before the body', async (t) => {
-    const listener = await open(t, (request, response) =>
-      request.on('end', () => response.end('done')).resume(),
-    );
+  test('the body that waits for 100-continue is asked for by the handler alone', async (t) => {
+    let ask = () => {};
+    const listener = await open(t, (request, response) => {
+      request.on('end', () => response.end('done')).resume();
+      ask = () => response.writeContinue();
+      response.writeProcessing(); // so that the test knows we are here
+    });
     const client = new Client(
       listener,
       'PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n',
     );
+    await client.received('102 Processing');
+    assert.doesNotMatch(client.text, /100 Continue/);
+    ask();
     await client.received('100 Continue');
     client.socket.write('x');
     await client.received('done');

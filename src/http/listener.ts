@@ -1,35 +1,51 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { RegistryError } from '../errors.js';
-import { errorResponse } from './error-response.js';
+import type { LimitSettings } from '../config/configuration.js';
+import type { Clock, Log, Metrics } from '../contracts/index.js';
+import { ConnectionCount } from './connection-count.js';
+import { type ListenerMetrics, type ListenerName, listenerMetrics } from './listener-metrics.js';
+import { refuseRequest, refuseUnparsed, unparsed } from './refuse-request.js';
+import { certificateEnd, type TlsContext, TlsGate } from './tls-gate.js';
+
+/** Counts; `headerTime` and `idle` in milliseconds. */
+export type ListenerLimits = Pick<
+  LimitSettings,
+  'connections' | 'connectionsPerAddress' | 'headerTime' | 'idle'
+>;
 
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
-  /** PEM. */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+  readonly tls?: TlsContext;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => unknown;
+  /** Default: enough for a listener that is not for clients. */
+  readonly limits?: ListenerLimits;
+  /** Addresses that many clients come from: `connectionsPerAddress` does not count for them. */
+  readonly isTrusted?: (address: string) => boolean;
+  readonly metrics?: Metrics;
+  /** How metrics call it. Default: front. */
+  readonly name?: ListenerName;
+  /** Told of client certificates that are refused. */
+  readonly log?: Log;
+  readonly clock?: Clock;
 }
+
+const defaultLimits: ListenerLimits = {
+  connections: 10_000,
+  connectionsPerAddress: 1024,
+  headerTime: 20_000,
+  idle: 300_000,
+};
 
 /** Node's defaults cut long uploads (`requestTimeout`) and race load balancers (`keepAliveTimeout`). Milliseconds. */
 const serverOptions = {
   requestTimeout: 0,
-  headersTimeout: 20_000,
   keepAliveTimeout: 75_000,
-  connectionsCheckingInterval: 5_000,
+  connectionsCheckingInterval: 1_000,
   maxHeaderSize: 32_768,
   requireHostHeader: false, // Node would answer without a body; it is required below
 } as const;
 const maxHeaders = 100;
-/** Milliseconds without a byte in either direction. */
-const idleTimeout = 300_000;
 
 /** Requests that may wait on one connection while another one is answered. */
 const maxPipelined = 16;
@@ -41,46 +57,54 @@ const maxPipelined = 16;
 interface Connection {
   current: ServerResponse | undefined;
   readonly waiting: (() => void)[];
+  /** Of the client's certificate; milliseconds since the Unix epoch. */
+  readonly end: number;
+  /** True where it is closed after the answer under way. */
+  isLast: boolean;
 }
 
-/** A listening HTTP server that can be drained. */
+/** A listening HTTP/1.1 server that bounds what its clients take, and that can be drained. */
 export class Listener {
   readonly #server: Server;
+  readonly #handle: ListenerOptions['handle'];
+  readonly #clock: Clock;
+  readonly #metrics: ListenerMetrics;
+  readonly #gate: TlsGate | undefined;
+  readonly #count = new ConnectionCount();
+  #limits: ListenerLimits;
+  #isTrusted: (address: string) => boolean;
+  /** What was accepted and is open; with TLS these lie under `#connections`. */
+  readonly #sockets = new Set<Socket>();
   readonly #connections = new Map<Socket, Connection>();
   /** The answers that have not left yet. */
   readonly #open = new Set<ServerResponse>();
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
-  private constructor({ tls, handle }: ListenerOptions) {
-    const serve = (request: IncomingMessage, response: ServerResponse) =>
-      this.#inTurn(request, response, () => {
-        // RFC 9112 section 3.2
-        if (request.httpVersion === '1.1' && request.headers.host === undefined) refuse(response, 400);
-        else handle(request, response);
+  private constructor(options: ListenerOptions) {
+    this.#handle = options.handle;
+    this.#clock = options.clock ?? Date;
+    this.#limits = options.limits ?? defaultLimits;
+    this.#isTrusted = options.isTrusted ?? (() => false);
+    this.#metrics = listenerMetrics(options.metrics, options.name ?? 'front');
+    this.#server = createServer({ ...serverOptions, headersTimeout: this.#limits.headerTime });
+    const speakHttp = this.#takeOver();
+    this.#gate =
+      options.tls &&
+      new TlsGate(options.tls, {
+        handshakeTime: this.#limits.headerTime,
+        admit: speakHttp,
+        refused: () => this.#metrics.refused('tls'),
+        clock: this.#clock,
+        ...(options.log && { log: options.log }),
       });
-    this.#server = tls
-      ? createTlsServer(
-          { ...serverOptions, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' },
-          serve,
-        )
-      : createServer(serverOptions, serve);
-    this.#server.maxHeadersCount = maxHeaders;
-    this.#server.setTimeout(idleTimeout);
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-      if (this.#isAnswering(socket) || !socket.writable || error.code === 'ECONNRESET') socket.destroy();
-      else refuseUnparsed(error, socket);
+    this.#server.on('connection', (socket) => {
+      if (this.#accept(socket)) this.#gate ? this.#gate.take(socket) : speakHttp(socket);
     });
-    this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-      this.#inTurn(request, response, () => refuse(response, 417));
-    });
-    this.#server.on('connection', (socket: Socket) => {
-      this.#connections.set(socket, { current: undefined, waiting: [] });
-      socket.once('close', () => this.#connections.delete(socket));
-    });
+    this.#serve();
   }
 
-  /** @throws an Error with a one-line message where the address cannot be had */
+  /** @throws an Error with a one-line message where the address cannot be had, or TLS cannot use the certificate */
   static async open(options: ListenerOptions): Promise<Listener> {
     const listener = new Listener(options);
     await new Promise<void>((resolve, reject) => {
@@ -99,11 +123,110 @@ export class Listener {
     return this.#server.address() as AddressInfo;
   }
 
-  /** Takes other certificates; connections that are open keep theirs. */
-  replaceCertificate(tls: { readonly certificate: string; readonly key: string }): void {
-    if ('setSecureContext' in this.#server && typeof this.#server.setSecureContext === 'function') {
-      this.#server.setSecureContext({ cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' });
+  /**
+   * Takes another certificate, and all else of `tls`, for new connections; those that are open keep theirs. Where the
+   * trust in client certificates changed, they end after the request under way: else whoever is not trusted any more
+   * would only have to keep a connection. Without TLS nothing happens.
+   *
+   * @throws where TLS cannot use it; the old one stays
+   */
+  replaceCertificate(tls: TlsContext): void {
+    if (!this.#gate?.replace(tls).trustChanged) return;
+    for (const connection of this.#connections.values()) {
+      connection.isLast = true;
+      if (connection.current) connection.current.shouldKeepAlive = false;
     }
+    this.#server.closeIdleConnections();
+  }
+
+  /**
+   * Takes other bounds. Counts hold for new connections, `headerTime` for all that is still to come, `idle` for new
+   * connections and the next request of an old one. What is open stays open.
+   */
+  adjust({ limits, isTrusted }: Required<Pick<ListenerOptions, 'limits' | 'isTrusted'>>): void {
+    this.#limits = limits;
+    this.#isTrusted = isTrusted;
+    this.#server.headersTimeout = limits.headerTime;
+    this.#server.timeout = limits.idle;
+    if (this.#gate) this.#gate.handshakeTime = limits.headerTime;
+  }
+
+  /** Puts us between accepted connections and Node's HTTP. @returns what makes HTTP be spoken over one */
+  #takeOver(): (socket: Socket) => void {
+    const listeners = this.#server.listeners('connection');
+    this.#server.removeAllListeners('connection');
+    return (socket) => {
+      if (this.#draining) {
+        socket.destroy();
+        return;
+      }
+      const end = certificateEnd(socket);
+      this.#connections.set(socket, { current: undefined, waiting: [], end, isLast: false });
+      socket.once('close', () => this.#connections.delete(socket));
+      for (const listen of listeners) listen.call(this.#server, socket);
+    };
+  }
+
+  #accept(socket: Socket): boolean {
+    const { remoteAddress } = socket;
+    const taken =
+      remoteAddress === undefined
+        ? undefined // the client went away meanwhile
+        : this.#count.take(remoteAddress, this.#limits, this.#isTrusted);
+    if (typeof taken !== 'function') {
+      if (taken !== undefined) this.#metrics.refused(taken);
+      // Not an orderly end: thousands of those would each be remembered by the kernel for a minute.
+      socket.resetAndDestroy();
+      return false;
+    }
+    this.#sockets.add(socket);
+    this.#metrics.open(this.#count.all);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      taken();
+      this.#metrics.open(this.#count.all);
+    });
+    return true;
+  }
+
+  #serve(): void {
+    const serve = (request: IncomingMessage, response: ServerResponse) =>
+      this.#inTurn(request, response, () => {
+        // RFC 9112 section 3.2
+        if (request.httpVersion === '1.1' && request.headers.host === undefined) {
+          this.#refuse(response, 400, 'malformed');
+        } else if (request.rawHeaders.length > 2 * maxHeaders) this.#refuse(response, 431, 'headers-large');
+        else this.#handle(request, response);
+      });
+    const server = this.#server;
+    server.on('request', serve);
+    // Without a listener Node would ask for the body before anybody looked at the request.
+    server.on('checkContinue', serve);
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+      this.#inTurn(request, response, () => this.#refuse(response, 417, 'malformed'));
+    });
+    // Node drops what is over it without a word: one more is asked for, so that it is seen.
+    server.maxHeadersCount = maxHeaders + 1;
+    server.setTimeout(this.#limits.idle, (socket: Socket) => {
+      const { current } = this.#connections.get(socket) ?? {};
+      if (current === undefined) {
+        socket.destroy(); // it was only kept alive
+        return;
+      }
+      this.#metrics.refused('idle');
+      cut(socket);
+    });
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      const fault = unparsed(error);
+      if (fault?.reason) this.#metrics.refused(fault.reason);
+      if (fault === undefined || !socket.writable || this.#isAnswering(socket)) socket.destroy();
+      else refuseUnparsed(fault.status, socket);
+    });
+  }
+
+  #refuse(response: ServerResponse, status: number, reason: 'malformed' | 'headers-large'): void {
+    this.#metrics.refused(reason);
+    refuseRequest(response, status);
   }
 
   #inTurn({ socket }: IncomingMessage, response: ServerResponse, serve: () => void): void {
@@ -113,22 +236,30 @@ export class Listener {
       return;
     }
     const start = () => {
+      if (connection.end <= this.#clock.now()) {
+        this.#metrics.refused('tls');
+        socket.destroy();
+        return;
+      }
       connection.current = response;
-      this.#count(socket, connection, response);
+      this.#follow(socket, connection, response);
       serve();
     };
     if (connection.current === undefined) start();
     else if (connection.waiting.length < maxPipelined) connection.waiting.push(start);
-    else socket.destroy();
+    else {
+      this.#metrics.refused('pipelining');
+      socket.destroy();
+    }
   }
 
-  #count(socket: Socket, connection: Connection, response: ServerResponse): void {
+  #follow(socket: Socket, connection: Connection, response: ServerResponse): void {
     this.#open.add(response);
-    if (this.#draining) response.shouldKeepAlive = false;
+    if (this.#draining || connection.isLast) response.shouldKeepAlive = false;
     response.once('close', () => {
       this.#open.delete(response);
       connection.current = undefined;
-      if (this.#draining) socket.end();
+      if (this.#draining || connection.isLast) socket.end();
       else if (!socket.destroyed) connection.waiting.shift()?.();
       if (this.#open.size === 0) this.#whenIdle?.();
     });
@@ -150,7 +281,6 @@ export class Listener {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     for (const response of this.#open) response.shouldKeepAlive = false;
-    let cut = 0;
     if (this.#open.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, timeout);
@@ -159,15 +289,20 @@ export class Listener {
           resolve();
         };
       });
-      cut = this.#open.size;
     }
-    for (const socket of this.#connections.keys()) {
+    const left = this.#open.size;
+    const ended = [...this.#connections].map(([socket, { current }]) => {
+      const end = new Promise((resolve) => socket.once('close', resolve));
       // What was answered last may still be on its way out.
-      if (cut > 0) socket.destroy();
-      else socket.destroySoon();
-    }
+      if (current === undefined) socket.destroySoon();
+      else cut(socket);
+      return end;
+    });
+    await Promise.all(ended);
+    // Handshakes.
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
-    return { cut };
+    return { cut: left };
   }
 }
 
@@ -176,23 +311,11 @@ function because({ code, message }: NodeJS.ErrnoException): string {
   return `: ${message}`;
 }
 
-/** What Node's parser refuses still gets an answer a registry client can read. */
-function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket): void {
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
-  const { headers, body } = refusal(status);
-  const lines = [...headers].map(([name, value]) => `${name}: ${value}`);
-  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines, '', ''].join('\r\n');
-  socket.end(Buffer.concat([Buffer.from(head), body]), () => socket.destroy());
-}
-
-function refuse(response: ServerResponse, status: number): void {
-  const { headers, body } = refusal(status);
-  response.writeHead(status, Object.fromEntries(headers)).end(body);
-}
-
-function refusal(status: number): { headers: ReadonlyMap<string, string>; body: Buffer } {
-  const error = new RegistryError('UNSUPPORTED', { status, message: 'the request cannot be understood' });
-  const { headers, body } = errorResponse(error, undefined);
-  return { headers: new Map([...headers, ['connection', 'close']]), body };
+/**
+ * Ends a connection so that what was under way does not look whole, even where only the end would tell: HTTP/1.0
+ * without a length. With TLS the missing close_notify tells.
+ */
+function cut(socket: Socket): void {
+  if ('encrypted' in socket) socket.destroy();
+  else socket.resetAndDestroy();
 }

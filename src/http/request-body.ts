@@ -26,7 +26,8 @@ export class RequestBody extends Readable {
     if (begin !== undefined) {
       this.#request.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
       this.#request.on('error', this.#onClose);
-      if (this.#request.destroyed && !this.#request.complete) this.#onClose();
+      // Destroyed, it gives nothing any more, not even what had arrived whole.
+      if (this.#request.destroyed) this.#onClose();
       else begin();
     }
     this.#request.resume();

@@ -13,14 +13,15 @@ export function answerWrite(
   place: UploadPlace,
 ): ClientResponse {
   const { location, nextPage: _, ...rest } = response;
+  // Without it the same path is another repository's.
+  const mirror = ns === undefined ? '' : `?ns=${encodeURIComponent(ns)}`;
   if (operation.kind === 'upload' && response.status !== 201) {
     if (location === undefined) return rest;
-    const mirror = ns === undefined ? '' : `?ns=${encodeURIComponent(ns)}`;
     const path = `/v2/${operation.repository}/blobs/uploads/${sessions.seal(location, place)}`;
     return { ...rest, location: path + mirror };
   }
   const digest = response.headers.get('docker-content-digest');
   if (response.status !== 201 || digest === undefined || !('repository' in operation)) return rest;
   const kind = operation.kind === 'manifest' ? 'manifests' : 'blobs';
-  return { ...rest, location: `/v2/${operation.repository}/${kind}/${digest}` };
+  return { ...rest, location: `/v2/${operation.repository}/${kind}/${digest}${mirror}` };
 }

@@ -14,6 +14,7 @@ import type { Scope } from '../reference/scope.js';
 import type { Destination, RouteTable } from '../routing/route-table.js';
 import { answerWrite } from './answer-write.js';
 import { type AuthorityParts, authorise } from './authorise.js';
+import type { Catalog } from './catalog.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
 import { requiredScope } from './required-scope.js';
 import { readList, rewriteTagsList } from './rewrite.js';
@@ -30,6 +31,8 @@ interface MountSource {
 export interface RegistryServiceParts extends AuthorityParts {
   readonly routes: RouteTable;
   readonly clock: Clock;
+  /** Absent: it is off. */
+  readonly catalog?: Catalog;
 }
 
 /** A registry request: authorised under its canonical name, forwarded, and its answer made the client's again. */
@@ -70,9 +73,9 @@ export class RegistryService {
     const place = { service: host.service, destination };
     const mount =
       source?.destination.upstreamId === destination.upstreamId && (await authority.allows(source.scope));
-    if (mount) record.mountedFrom = source.scope.name;
     const upstreamOperation = this.#atUpstream(operation, place, mount ? source : undefined);
     const response = await this.#forward(request, upstreamOperation, destination, o);
+    if (mount && response.status === 201) record.mountedFrom = source.scope.name;
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
     return this.#answer(request, response, place);
@@ -85,11 +88,9 @@ export class RegistryService {
   ): Promise<ClientResponse> {
     const wanted = requiredScope(request.method, request.operation, undefined);
     if (request.operation.kind === 'catalog') {
-      // Whoever is somebody is told that it is off; a challenge names its scope all the same.
-      if (wanted !== undefined) record.wanted = [wanted];
       record.action = '*';
-      await authorise(this.#parts, request, undefined, record, o);
-      throw new RegistryError('UNSUPPORTED', { message: 'the catalogue is switched off' });
+      if (wanted !== undefined) record.wanted = [wanted];
+      return this.#catalog(request, request.operation.page, wanted, record, o);
     }
     record.action = 'ping';
     await authorise(this.#parts, request, wanted, record, o);
@@ -99,6 +100,28 @@ export class RegistryService {
       ['content-length', String(body.length)],
     ]);
     return { status: 200, headers, ...(request.method === 'GET' && { body: Readable.from([body]) }) };
+  }
+
+  /**
+   * No rule grants the catalogue, for it shows everybody their own: a token must have been issued for it, with a
+   * password being somebody is enough. So it is for being told that it is off.
+   */
+  async #catalog(
+    request: ClientRequest,
+    page: string,
+    wanted: Scope | undefined,
+    record: AccessRecord,
+    o: CallOptions,
+  ): Promise<ClientResponse> {
+    const { catalog } = this.#parts;
+    const { host, credentials } = request;
+    const demanded = catalog !== undefined && credentials.shown.kind === 'bearer' ? wanted : undefined;
+    const { principal } = await authorise(this.#parts, request, demanded, record, o);
+    if (catalog === undefined) {
+      throw new RegistryError('UNSUPPORTED', { message: 'the catalogue is switched off' });
+    }
+    const { address } = credentials.connection;
+    return catalog.answer({ host, who: principal, address, page }, o);
   }
 
   /** Where a mount comes from, and what reading there needs. A repository that is nobody's is no source. */

@@ -37,7 +37,10 @@ export class UploadSessions {
     this.#clock = clock;
   }
 
-  /** @returns a component of a path */
+  /**
+   * @returns a component of a path
+   * @throws RegistryError UNAVAILABLE where the URL is too long to come back
+   */
   seal(url: URL, place: UploadPlace): string {
     const [key] = this.#tokens.derivedKeys(purpose);
     if (key === undefined) throw new Error('the token issuer has no key');
@@ -46,7 +49,11 @@ export class UploadSessions {
     cipher.setAAD(boundTo(place));
     const session = JSON.stringify({ url: url.href, until: this.#clock.now() + lifetime });
     const sealed = [nonce, cipher.update(session, 'utf8'), cipher.final(), cipher.getAuthTag()];
-    return Buffer.concat(sealed).toString('base64url');
+    const text = Buffer.concat(sealed).toString('base64url');
+    if (text.length <= maxLength) return text;
+    throw new RegistryError('UNAVAILABLE', {
+      reason: "the URL of the upstream's upload session is too long",
+    });
   }
 
   /**

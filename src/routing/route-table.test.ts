@@ -160,6 +160,60 @@ describe('ns, the registry a containerd mirror stands for', () => {
   });
 });
 
+describe("names of an upstream's repository", () => {
+  const namesOf = (routes: readonly Route[], upstreamId: string, name: string, host?: string) => {
+    const routing = table(routes);
+    const places = routing.placesOf(routing.hosts.find(host), upstreamId);
+    return places.flatMap((place) => routing.nameAt(place, parseRepositoryName(name)) ?? []);
+  };
+  const b = { host: 'b.example' };
+  const rows: readonly (readonly [
+    what: string,
+    routes: readonly Route[],
+    repository: string,
+    names: readonly string[],
+    host?: string,
+  ])[] = [
+    ['the prefix for the rewrite', [route('a/', 'gcr', { rewrite: 'team/' })], 'gcr:team/app', ['a/app']],
+    ['none outside of the rewrite', [route('a/', 'gcr', { rewrite: 'team/' })], 'gcr:teams/app', []],
+    ['none for the rewrite itself', [route('a/', 'gcr', { rewrite: 'team/' })], 'gcr:team', []],
+    ['none at another upstream', [route('a/', 'gcr')], 'ecr:app', []],
+    ['one for each route', [route('', 'gcr'), route('x/', 'gcr')], 'gcr:app', ['x/app', 'app']],
+    ['a longer prefix hides', [route('', 'gcr'), route('x/', 'ecr')], 'gcr:x/app', []],
+    ['a longer prefix hides itself', [route('', 'gcr'), route('x/', 'gcr')], 'gcr:x/app', ['x/x/app']],
+    [
+      'the default namespace is written',
+      [route('hub/', 'hub')],
+      'hub:library/alpine',
+      ['hub/library/alpine'],
+    ],
+    [
+      'the default namespace is there already',
+      [route('hub/', 'hub', { rewrite: 'library/' })],
+      'hub:library/a',
+      ['hub/a'],
+    ],
+    ['none for what the default namespace hides', [route('hub/', 'hub')], 'hub:alpine', []],
+    ['none where the name is too long', [route('hub/', 'gcr')], `gcr:${'a'.repeat(253)}`, []],
+    [
+      'once, of routes for one host and for all',
+      [route('', 'gcr'), route('', 'gcr', b)],
+      'gcr:a',
+      ['a'],
+      'b.example',
+    ],
+    ['none through another host', [route('', 'gcr', b)], 'gcr:a', []],
+    ['through its host', [route('', 'gcr', b)], 'gcr:a', ['a'], 'b.example'],
+    ['the host narrows', [route('', 'gcr'), route('', 'ecr', b)], 'gcr:a', [], 'b.example'],
+  ];
+  for (const [what, routes, repository, names, host] of rows) {
+    it(`${what}: ${repository.slice(0, 30)}`, () => {
+      const [upstreamId = '', name = ''] = repository.split(':');
+      assert.deepEqual(namesOf(routes, upstreamId, name, host), names);
+    });
+  }
+});
+
 describe('for any routes (threat 25)', () => {
   const component = fc.constantFrom('a', 'b', 'library');
   const prefix = fc
@@ -210,6 +264,53 @@ describe('for any routes (threat 25)', () => {
           if (found === undefined) continue;
           assert.equal(known.get(found.canonical) ?? print(found), print(found));
           known.set(found.canonical, print(found));
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  const hosts = fc.constantFrom('docker.example.com', 'b.example', 'c.example:6000');
+  const upstreamId = fc.constantFrom('gcr', 'hub', 'hub2');
+
+  it("the name of an upstream's repository leads back to it", () => {
+    fc.assert(
+      fc.property(routes, upstreamId, name, hosts, (some, id, upstreamName, host) => {
+        const routing = table(some);
+        const served = routing.hosts.find(host);
+        for (const place of routing.placesOf(served, id)) {
+          const canonical = routing.nameAt(place, upstreamName);
+          if (canonical === undefined) continue;
+          const found = routing.resolve(served, canonical);
+          assert.equal(print(found), `${canonical} -> ${id}:${upstreamName}`);
+        }
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it('the canonical name of what a name leads to is among the names of that repository', () => {
+    fc.assert(
+      fc.property(routes, name, hosts, (some, asked, host) => {
+        const routing = table(some);
+        const served = routing.hosts.find(host);
+        const found = routing.resolve(served, asked);
+        if (found === undefined) return;
+        const places = routing.placesOf(served, found.upstreamId);
+        const names = places.map((place) => routing.nameAt(place, found.upstreamName));
+        assert.ok(names.includes(found.canonical), `${print(found)} is not among ${names.join(' ')}`);
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it("in one place names are in the order of the upstream's own", () => {
+    fc.assert(
+      fc.property(routes, upstreamId, fc.uniqueArray(name, { minLength: 2 }), (some, id, upstreamNames) => {
+        const routing = table(some);
+        for (const place of routing.placesOf(routing.hosts.find(undefined), id)) {
+          const names = [...upstreamNames].sort().flatMap((one) => routing.nameAt(place, one) ?? []);
+          assert.deepEqual(names, [...new Set(names)].sort());
         }
       }),
       { numRuns: 2000 },

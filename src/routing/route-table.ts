@@ -25,7 +25,16 @@ export interface Destination {
   readonly upstreamName: RepositoryName;
 }
 
-/** Turns host, `ns` and name into one canonical name and its upstream. */
+/** One way back: on this host, what an upstream has under `rewrite` is called by `prefix`. */
+export interface Place {
+  readonly host: ServedHost;
+  readonly upstreamId: string;
+  /** Empty, or ends with `/`; so does `rewrite`. */
+  readonly prefix: string;
+  readonly rewrite: string;
+}
+
+/** Turns host, `ns` and name into one canonical name and its upstream, and back. */
 export class RouteTable {
   readonly hosts: ServedHosts;
   readonly #routes: readonly (Route & { readonly service: string | undefined })[];
@@ -76,6 +85,38 @@ export class RouteTable {
     const route = this.#routes.find((candidate) => candidate.ns.includes(registry) && isOn(candidate, host));
     if (route === undefined) throw new RegistryError('NAME_UNKNOWN', { reason: 'no route has this ns' });
     return parseRepositoryName(route.prefix + name);
+  }
+
+  /** All places that an upstream's repositories may have on this host. */
+  placesOf(host: ServedHost, upstreamId: string): readonly Place[] {
+    const places = this.#routes
+      .filter((route) => route.upstream === upstreamId && isOn(route, host))
+      .map(({ prefix, rewrite }) => [`${prefix} ${rewrite}`, { host, upstreamId, prefix, rewrite }] as const);
+    return [...new Map(places).values()];
+  }
+
+  /**
+   * The canonical name that an upstream's repository has at this place: `resolve` leads from it to that repository. In
+   * one place the names are in the order of the upstream's own.
+   *
+   * @returns undefined where it has none: it stands outside of `rewrite`, a longer prefix takes the name, or the name
+   *   is too long
+   */
+  nameAt(
+    { host, upstreamId, prefix, rewrite }: Place,
+    upstreamName: RepositoryName,
+  ): RepositoryName | undefined {
+    if (!upstreamName.startsWith(rewrite)) return undefined;
+    const name = prefix + upstreamName.slice(rewrite.length);
+    if (!isRepositoryName(name)) return undefined;
+    try {
+      const found = this.#match(host, name);
+      const leadsBack = found?.upstreamId === upstreamId && found.upstreamName === upstreamName;
+      return leadsBack && found.canonical === name ? name : undefined;
+    } catch (error) {
+      if (error instanceof RegistryError) return undefined;
+      throw error;
+    }
   }
 
   #match(host: ServedHost, name: RepositoryName): Destination | undefined {

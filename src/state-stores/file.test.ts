@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -289,7 +298,8 @@ it('does what memory does, whatever is asked of it', async () => {
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
         const clock = new FakeClock();
         mkdirSync(join(base, String(runs)));
-        const stores = [await opener(join(base, String(runs++)), clock)(), new MemoryStateStore(clock)];
+        const inFiles = await open(join(base, String(runs++)), 'owner', clock);
+        const stores = [inFiles, new MemoryStateStore(clock)];
         for (const [i, one] of steps.entries()) {
           const answers = [];
           if (one.call === 'wait') clock.advance(one.for);
@@ -308,6 +318,7 @@ it('does what memory does, whatever is asked of it', async () => {
           }
           assert.deepEqual(answers[0], answers[1]);
         }
+        await inFiles.close();
       }),
       { numRuns: 60 },
     );

@@ -101,7 +101,8 @@ function response(incoming: IncomingMessage, status: number, url: URL, method: s
     const value = incoming.headers[name];
     if (typeof value === 'string') headers.set(name, value);
   }
-  const { location, link } = incoming.headers;
+  const { link } = incoming.headers;
+  const location = locationOf(incoming, status, url, method);
   const next = typeof link === 'string' ? nextLink(link) : undefined;
   const bodiless = method === 'HEAD' || status === 304 || status === 307;
   if (bodiless) incoming.resume();
@@ -109,9 +110,20 @@ function response(incoming: IncomingMessage, status: number, url: URL, method: s
     status,
     headers,
     ...(!bodiless && { body: incoming }),
-    ...(location !== undefined && { location: new URL(location, url) }),
+    ...(location !== undefined && { location }),
     ...(next !== undefined && { nextPage: new URL(next, url).search.slice(1) }),
   };
+}
+
+/** Where the bytes are, or an upload goes on: the registry's own. @throws RegistryError UNAVAILABLE */
+function locationOf(incoming: IncomingMessage, status: number, url: URL, method: string): URL | undefined {
+  const { location = '' } = incoming.headers;
+  if (status === 307) return new URL(location, url);
+  if (method === 'DELETE' || (status !== 202 && status !== 204)) return undefined;
+  const session = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
+  if (location !== '' && session?.origin === url.origin) return session;
+  incoming.resume();
+  throw new RegistryError('UNAVAILABLE', { reason: 'an upload is to go on elsewhere' });
 }
 
 async function refusal(

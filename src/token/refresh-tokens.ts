@@ -1,8 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { CallOptions, Clock, Principal, StateStore, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
+import { hashOf } from './hash-of.js';
+import { parseRecord, type RefreshTokenRecord, recordKey } from './refresh-token-records.js';
+import { Revocations } from './revocations.js';
 
 export interface RefreshTokenLimits {
   /** Milliseconds since the last use. */
@@ -18,14 +21,6 @@ const maxTokens = 20;
 /** Logins of one principal at the same moment that may get ahead of this one. */
 const maxTries = 50;
 
-const recordSchema = z.object({
-  verifier: z.string(),
-  name: z.string(),
-  service: z.string(),
-  createdAt: z.number(),
-  usedAt: z.number(),
-  credentialVersion: z.string().optional(),
-});
 /** Keys of a principal's tokens, the oldest first. Some may have ended. */
 const indexSchema = z.array(z.string());
 
@@ -39,12 +34,14 @@ export class RefreshTokens {
   readonly #verifier: Verifier;
   readonly #clock: Clock;
   readonly #limits: RefreshTokenLimits;
+  readonly #revocations: Revocations;
 
   constructor(state: StateStore, verifier: Verifier, clock: Clock, limits: RefreshTokenLimits) {
     this.#state = state;
     this.#verifier = verifier;
     this.#clock = clock;
     this.#limits = limits;
+    this.#revocations = new Revocations(state);
   }
 
   /**
@@ -64,19 +61,28 @@ export class RefreshTokens {
       ...(credentialVersion !== undefined && { credentialVersion }),
     };
     // The index first: a token that is in no index would not be counted.
-    const dropped = await this.#enter(keyOf(token), indexKey(record), o);
-    await this.#state.put(keyOf(token), JSON.stringify(record), { ...o, ttl: this.#ttl(record) });
+    const dropped = await this.#enter(recordKey(token), indexKey(record), o);
+    await this.#state.put(recordKey(token), JSON.stringify(record), { ...o, ttl: this.#ttl(record) });
     for (const key of dropped) await this.#state.delete(key, o);
     return new Secret(token);
   }
 
-  /** @throws RegistryError UNAUTHORIZED where it is unknown, expired, another service's, or its principal is gone */
+  /**
+   * @throws RegistryError UNAUTHORIZED where it is unknown, expired, revoked, another service's, or its principal is
+   *   gone
+   */
   async redeem(token: Secret, service: string, o: CallOptions): Promise<Principal> {
     const text = token.reveal();
-    const key = keyOf(text);
+    const key = recordKey(text);
     const entry = grammar.test(text) ? await this.#state.get(key, o) : undefined;
     if (entry === undefined) throw refused('an unknown or expired refresh token');
-    const record = recordSchema.parse(JSON.parse(entry.value));
+    const record = parseRecord(entry.value);
+    if (record === undefined) throw refused('a refresh token whose record cannot be read');
+    if (await this.#revocations.isRevoked({ ...record, key }, o)) {
+      // A state that cannot be written must not make an outage of it.
+      await this.#state.delete(key, o).catch(() => o.signal.throwIfAborted());
+      throw refused('a refresh token that was revoked');
+    }
     if (record.service !== service) throw refused('a refresh token of another service');
     const known: Principal = {
       verifier: record.verifier,
@@ -120,22 +126,14 @@ export class RefreshTokens {
   }
 
   /** Milliseconds until it ends where it is not used again. */
-  #ttl(record: z.output<typeof recordSchema>): number {
+  #ttl(record: RefreshTokenRecord): number {
     const left = record.createdAt + this.#limits.absolute - this.#clock.now();
     return Math.max(1, Math.min(left, this.#limits.idle));
   }
 }
 
-function keyOf(token: string): string {
-  return `refresh-token/${hash(token)}`;
-}
-
 function indexKey({ verifier, name, service }: { verifier: string; name: string; service: string }): string {
-  return `refresh-tokens-of/${hash(JSON.stringify([verifier, name, service]))}`;
-}
-
-function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return `refresh-tokens-of/${hashOf(JSON.stringify([verifier, name, service]))}`;
 }
 
 function refused(reason: string): RegistryError {

@@ -105,6 +105,31 @@ describe('TokenService', () => {
     });
   }
 
+  test("the catalogue is everybody's where there is one, whatever the policy says", async () => {
+    const asked = ['registry:catalog:*', 'registry:catalog:pull,*', 'registry:other:*'];
+    for (const allow of [() => ['*'] as const, () => []]) {
+      policy.allow = allow;
+      assert.deepEqual(await granted(asked), []);
+      const parts = {
+        routes,
+        verifier,
+        policy,
+        tokens,
+        log: new FakeLog(),
+        otherServices: ['elsewhere.test'],
+      };
+      const off = service;
+      service = new TokenService({ ...parts, catalog: true });
+      assert.deepEqual(await granted(asked), ['registry:catalog:*']);
+      assert.deepEqual(await granted(asked, { service: 'other.test' }), ['registry:catalog:*']);
+      assert.deepEqual(await granted(['registry:catalog:pull']), []);
+      // Another registry's may show everything: there the policy decides.
+      const elsewhere = await granted(asked, { service: 'elsewhere.test' });
+      assert.deepEqual(elsewhere, allow().length > 0 ? ['registry:catalog:*'] : []);
+      service = off;
+    }
+  });
+
   test('the policy decides for the service that is asked for', async () => {
     for (const [asked, audience] of [
       [undefined, 'docker.test'],

@@ -14,7 +14,7 @@ import { authenticate } from '../decorators/authenticate.js';
 import { noteUser } from '../decorators/note-user.js';
 import { describeError, RegistryError } from '../errors.js';
 import { shorten } from '../reference/repository-name.js';
-import { mergeScopes, parseScope, printScope, type Scope } from '../reference/scope.js';
+import { type Action, mergeScopes, parseScope, printScope, type Scope } from '../reference/scope.js';
 import type { RouteTable } from '../routing/route-table.js';
 import type { ServedHost } from '../routing/served-host.js';
 import type { Secret } from '../secret.js';
@@ -64,6 +64,8 @@ export interface TokenServiceParts {
   readonly refreshTokens?: RefreshTokens;
   /** Other registries, by their service name, that trust our tokens. */
   readonly otherServices: readonly string[];
+  /** Whether there is a catalogue: then everybody may ask for it, for it shows each what they may pull. */
+  readonly catalog?: boolean;
   /** Told of a refresh token that could not be stored. */
   readonly log: Log;
 }
@@ -93,7 +95,7 @@ export class TokenService {
     const wanted = parseScopes(request.scopes, canonical);
     const context = { service, address: request.credentials.connection.address };
     const decisions = await this.#parts.policy.decide(who, wanted, context, o);
-    const granted = grantedScopes(decisions);
+    const granted = this.#granted(decisions, service);
     record.granted = granted.map(printScope);
     record.rules = [...new Set(decisions.flatMap((decision) => decision.rule ?? []))];
 
@@ -104,6 +106,21 @@ export class TokenService {
     const wantsRefreshToken = request.wantsRefreshToken && request.refreshToken === undefined;
     const refreshToken = wantsRefreshToken ? await this.#refreshToken(who, service, o) : undefined;
     return { issued, granted, ...(refreshToken && { refreshToken }) };
+  }
+
+  /**
+   * The intersection of what was asked and what is allowed, whatever the policy says (Harbor's fault, threat 14). Our own
+   * catalogue is no rule's; another registry's may show everything to whoever gets in, so there the policy decides.
+   */
+  #granted(decisions: readonly Decision[], service: string): readonly Scope[] {
+    const { catalog = false, otherServices } = this.#parts;
+    const isOurs = !otherServices.includes(service);
+    const ofCatalog: readonly Action[] = catalog ? ['*'] : [];
+    return decisions.flatMap(({ wanted, granted }) => {
+      const allowed = isOurs && wanted.type === 'registry' ? ofCatalog : granted;
+      const actions = wanted.actions.filter((action) => allowed.includes(action));
+      return actions.length === 0 ? [] : [{ ...wanted, actions }];
+    });
   }
 
   /** A state that cannot be written (a full disk) must not stop pulls: the answer then goes without. */
@@ -165,12 +182,4 @@ function parseScopes(
       return (scope && canonical(scope)) ?? [];
     }),
   );
-}
-
-/** The intersection of what was asked and what is allowed, whatever the policy says (Harbor's fault, threat 14). */
-function grantedScopes(decisions: readonly Decision[]): readonly Scope[] {
-  return decisions.flatMap(({ wanted, granted }) => {
-    const actions = wanted.actions.filter((action) => granted.includes(action));
-    return actions.length === 0 ? [] : [{ ...wanted, actions }];
-  });
 }

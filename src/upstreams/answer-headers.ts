@@ -12,6 +12,16 @@ export function upwardHeaders(headers: Headers, without: readonly string[] = [])
   return up;
 }
 
+/** What of a client's request goes up with its body. Without a readable length the body goes up in chunks. */
+export function bodyHeaders(headers: Headers): Record<string, string> {
+  const up: Record<string, string> = {};
+  for (const name of ['content-type', 'content-length', 'content-range']) {
+    const value = headers.get(name);
+    if (value !== undefined && (name !== 'content-length' || /^\d{1,15}$/.test(value))) up[name] = value;
+  }
+  return up;
+}
+
 /** What of an upstream's answer comes back. */
 export function downwardHeaders(answer: Answer): Map<string, string> {
   const down = new Map<string, string>();
@@ -22,6 +32,14 @@ export function downwardHeaders(answer: Answer): Map<string, string> {
   const digest = down.get('docker-content-digest');
   if (digest !== undefined && !isDigest(digest)) down.delete('docker-content-digest');
   if (contentLength(answer) === undefined) down.delete('content-length');
+  return down;
+}
+
+/** What of an answer to a write comes back: its body does not. */
+export function writeHeaders(answer: Answer): Map<string, string> {
+  const down = downwardHeaders(answer);
+  for (const name of ['content-type', 'content-length', 'content-encoding', 'content-range'])
+    down.delete(name);
   return down;
 }
 

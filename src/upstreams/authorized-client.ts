@@ -1,10 +1,10 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { RegistryError } from '../errors.js';
 import type { Authorizer, Shown } from './authorizer.js';
 import { discard } from './bodies.js';
 import type { OperationTarget } from './operation-target.js';
 import { followRedirects, isRedirect, redirectTarget } from './redirects.js';
-import type { Answer, Transport } from './transport.js';
+import type { Answer, OutgoingRequest, Transport } from './transport.js';
 import { userAgent } from './user-agent.js';
 
 export interface AuthorizedRequest {
@@ -12,10 +12,18 @@ export interface AuthorizedRequest {
   readonly target: OperationTarget;
   /** As they go up; `authorization`, `user-agent` and `accept-encoding` are added. */
   readonly headers: Readonly<Record<string, string>>;
-  /** With it the request is sent once only. */
-  readonly body?: Readable;
-  /** What to do with a redirect: follow it, or say where it leads. */
-  readonly redirects: 'follow' | 'hand-on';
+  /** With a stream the request is sent once only; bytes may be sent again. */
+  readonly body?: Readable | Uint8Array;
+  /** What to do with a redirect: follow it, say where it leads, or take it for the upstream's answer. */
+  readonly redirects: 'follow' | 'hand-on' | 'refuse';
+  /** How long the answer may take; `headers` where it is missing. */
+  readonly answerWithin?: OutgoingRequest['answerWithin'];
+  /**
+   * Asked about a 403 before our credential is blamed for it; it reads the answer's body away.
+   *
+   * @returns what to throw where it is about something else
+   */
+  readonly forbidden?: (answer: Answer) => Promise<RegistryError | undefined>;
   readonly signal: AbortSignal;
 }
 
@@ -53,17 +61,22 @@ export class AuthorizedClient {
       const outcome = await this.#sendOnce(request, shown);
       const { answer, redirected } = outcome;
       if (redirected || (answer.status !== 401 && answer.status !== 403)) return outcome;
+      const other = answer.status === 403 ? await request.forbidden?.(answer) : undefined;
+      if (other !== undefined) throw other;
       discard(answer.body);
       const next = await this.#authorizer.afterRefusal(shown, answer, o);
-      if (request.body !== undefined || attempt === maxAttempts) {
-        throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${answer.status} again` });
+      // What was stale is forgotten now: the client's own retry is let in.
+      const once = request.body instanceof Readable;
+      if (once || attempt === maxAttempts) {
+        const what = once ? 'to a body that cannot be sent twice' : 'again';
+        throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${answer.status} ${what}` });
       }
       shown = next;
     }
   }
 
   async #sendOnce(request: AuthorizedRequest, shown: Shown): Promise<Outcome> {
-    const { method, target, headers, body, signal } = request;
+    const { method, target, headers, body, answerWithin, signal } = request;
     const outgoing = {
       method,
       url: target.url,
@@ -74,10 +87,11 @@ export class AuthorizedClient {
         ...(shown.header !== undefined && { authorization: shown.header.reveal() }),
       },
       ...(body !== undefined && { body }),
+      ...(answerWithin !== undefined && { answerWithin }),
       signal,
     };
     const answer = await this.#transport.send(outgoing);
-    if (!isRedirect(answer)) return { answer, redirected: false };
+    if (!isRedirect(answer) || request.redirects === 'refuse') return { answer, redirected: false };
     if (request.redirects === 'hand-on') {
       discard(answer.body);
       return { answer, redirected: false, location: redirectTarget(answer, target.url, this.#upstream) };

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parseDigest } from '../reference/digest.js';
 import { failsWith } from './opened-upstream.test.js';
 import { presetFor } from './presets/index.js';
 import { checkRealm, RealmRefused } from './realm.js';
 import { redirectTarget } from './redirects.js';
 import { driver } from './registry.js';
+import { LocationRefused, parseSession, sessionLocation, withDigest } from './upload-session.js';
 
 describe('the realm of a challenge', () => {
   const hub = new URL('https://registry-1.docker.io');
@@ -102,6 +104,84 @@ describe('the target of a redirect', () => {
   });
 });
 
+describe('where an upload goes on', () => {
+  const own = new URL('https://reg.example.com:5000');
+  const from = new URL('https://reg.example.com:5000/v2/a/b/blobs/uploads/');
+  const session = 'https://reg.example.com:5000/v2/a/b/blobs/uploads/1?_state=a%2Fb+c~d==';
+  const cases: readonly (readonly [location: string | undefined, goesOn: string | undefined])[] = [
+    [session, session],
+    ['/v2/a/b/blobs/uploads/1?_state=a%2Fb+c~d==', session],
+    ['1?_state=a%2Fb+c~d==', session],
+    ['?_state=1', 'https://reg.example.com:5000/v2/a/b/blobs/uploads/?_state=1'],
+    ['/artifacts-uploads/x?y=1#z', 'https://reg.example.com:5000/artifacts-uploads/x?y=1'],
+    ['http://reg.example.com:5000/v2/x', 'https://reg.example.com:5000/v2/x'],
+    ['http://reg.example.com/v2/x', 'https://reg.example.com:5000/v2/x'],
+    ['https://reg.example.com:8443/v2/x', 'https://reg.example.com:5000/v2/x'],
+    ['https://REG.example.com:5000/v2/x', 'https://reg.example.com:5000/v2/x'],
+    ['https://evil.example.com:5000/v2/x', undefined],
+    ['https://reg.example.com.evil.com:5000/v2/x', undefined],
+    ['https://evilreg.example.com:5000/v2/x', undefined],
+    ['https://sub.reg.example.com:5000/v2/x', undefined],
+    ['//evil.example.com/v2/x', undefined],
+    ['\\\\evil.example.com/v2/x', undefined],
+    ['https://reg.example.com:5000@evil.example.com/v2/x', undefined],
+    ['https://u:p@reg.example.com:5000/v2/x', undefined],
+    ['https://u@reg.example.com:5000/v2/x', undefined],
+    ['https://169.254.169.254/latest', undefined],
+    ['ftp://reg.example.com:5000/v2/x', undefined],
+    ['file:///etc/passwd', undefined],
+    ['https://[/', undefined],
+    ['', undefined],
+    [undefined, undefined],
+  ];
+  for (const [location, goesOn] of cases) {
+    test(`${location} is ${goesOn === undefined ? 'refused' : 'taken'}`, () => {
+      const take = () => sessionLocation(location, from, own);
+      if (goesOn !== undefined) assert.equal(take().href, goesOn);
+      else assert.throws(take, LocationRefused);
+    });
+  }
+
+  test('a refusal tells no more than a host', () => {
+    const secret = 'https://u:hush@evil.example.com/v2/x?_state=hush';
+    assert.throws(
+      () => sessionLocation(secret, from, own),
+      (error) => !String(error).includes('hush'),
+    );
+  });
+
+  const returned: readonly (readonly [text: string, isOurs: boolean])[] = [
+    [session, true],
+    ['https://other.example.com/v2/a/b/blobs/uploads/1', false],
+    ['https://reg.example.com/v2/a/b/blobs/uploads/1', false],
+    ['http://reg.example.com:5000/v2/a/b/blobs/uploads/1', false],
+    ['https://u@reg.example.com:5000/v2/a/b/blobs/uploads/1', false],
+    ['/v2/a/b/blobs/uploads/1', false],
+    ['', false],
+  ];
+  for (const [text, isOurs] of returned) {
+    test(`a session at ${text} is ${isOurs ? 'gone on with' : 'refused'}`, () => {
+      if (isOurs) assert.equal(parseSession(text, own).href, text);
+      else assert.throws(() => parseSession(text, own), failsWith('BLOB_UPLOAD_INVALID'));
+    });
+  }
+
+  const digest = parseDigest(`sha256:${'0'.repeat(64)}`);
+  const written = `digest=sha256%3A${'0'.repeat(64)}`;
+  for (const [query, becomes] of [
+    ['', `?${written}`],
+    ['?_state=a%2Fb+c~d==', `?_state=a%2Fb+c~d==&${written}`],
+    ['?digest=sha256:1&a=%20&digest=2&&b', `?a=%20&b&${written}`],
+    ['?%64igest=1&digests=2', `?digests=2&${written}`],
+  ] as const) {
+    test(`the digest is put into '${query}', and nothing else changes`, () => {
+      const url = withDigest(new URL(`https://reg.example.com/u/1${query}`), digest);
+      assert.equal(url.search, becomes);
+      assert.equal(url.searchParams.get('digest'), digest);
+    });
+  }
+});
+
 describe('the configuration of an upstream', () => {
   const cases: readonly (readonly [config: Readonly<Record<string, unknown>>, valid: boolean])[] = [
     [{ url: 'https://gcr.io' }, true],
@@ -115,6 +195,7 @@ describe('the configuration of an upstream', () => {
     [{ url: 'https://gcr.io', timeouts: { connect: '5s' } }, true],
     [{ url: 'https://gcr.io', timeouts: { conect: '5s' } }, false],
     [{ url: 'https://gcr.io', timeouts: { idle: '0s' } }, false],
+    [{ url: 'https://gcr.io', timeouts: { commit: '30m' } }, true],
     [{ url: 'https://gcr.io', defaultNamespace: 'library' }, true],
     [{ url: 'https://gcr.io', defaultNamespace: 'a/b' }, false],
     [{ url: 'https://gcr.io', proxy: 'http://u:secret@proxy.example.com:3128' }, true],

@@ -1,7 +1,4 @@
-import { suite } from '../testing/conformance/suite.js';
-import { upstreamFailures } from '../testing/conformance/upstream-failures.js';
-import { upstreamReading } from '../testing/conformance/upstream-reading.js';
-import { type MemoryRegistryOptions, startMemoryRegistry } from '../testing/index.js';
+import { describeUpstreamConformance, type MemoryRegistryOptions } from '../testing/index.js';
 import { openUpstream, password, sourceOf } from './opened-upstream.test.js';
 
 const user = { username: 'robot', password: 'hush' } as const;
@@ -21,6 +18,10 @@ const variants: Readonly<
     registry: { auth: { kind: 'token', ...user }, storage: { redirect: 'absolute' } },
     blobs: 'redirect',
   },
+  'token, uploads outside /v2': {
+    registry: { auth: { kind: 'token', ...user }, uploads: { location: 'outside' } },
+  },
+  'uploads with an absolute Location': { registry: { uploads: { location: 'absolute' } } },
 };
 
 /** Where the storage's URL is handed on there is no body to cut. */
@@ -29,18 +30,13 @@ const bodiesOfBlobs = [
   'aborting, or destroying the body, in its middle releases the connection',
 ];
 
-// The suites for reading. Writing is not supported yet: with it this becomes describeUpstreamConformance.
-for (const [name, { registry: options, blobs = 'stream' }] of Object.entries(variants)) {
-  suite(
-    `Upstream conformance, reading: registry, ${name}`,
-    async (t) => {
-      const registry = await startMemoryRegistry(options);
-      t.after(() => registry.close());
+for (const [name, { registry, blobs = 'stream' }] of Object.entries(variants)) {
+  describeUpstreamConformance(`registry, ${name}`, {
+    ...(registry && { registry }),
+    open: async ({ url }, t) => {
       const credentials = sourceOf(password(user.username, user.password));
-      const { upstream } = await openUpstream(t, registry.url, { credentials, blobs });
-      return { upstream, registry };
+      return (await openUpstream(t, url, { credentials, blobs })).upstream;
     },
-    { ...upstreamReading, ...upstreamFailures },
-    blobs === 'redirect' ? bodiesOfBlobs : [],
-  );
+    without: blobs === 'redirect' ? bodiesOfBlobs : [],
+  });
 }

@@ -5,11 +5,9 @@ import { readBounded } from '../protocol/read-bounded.js';
 import { type Digest, digestAlgorithm, digestOf, isComputable, isDigest } from '../reference/digest.js';
 import { contentLength, downwardHeaders, isEncoded, upwardHeaders } from './answer-headers.js';
 import { cut, discard } from './bodies.js';
+import { maxManifest, signedSchema1 } from './manifest-limits.js';
 import { failure, type OperationOf, type UpstreamCall, type UpstreamTools } from './upstream-call.js';
 
-const maxManifest = 4 * 1024 * 1024;
-/** Its digest is not that of its bytes but of the part that was signed. */
-const signedSchema1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
 /** Answers to a HEAD that say the method is not known here. */
 const noHead = [400, 405, 501];
 

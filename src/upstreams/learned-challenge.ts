@@ -28,8 +28,9 @@ export function learnChallenge(header: string, rules: RealmRules): LearnedChalle
 }
 
 /**
- * What a challenge asks for beyond what we asked: Azure lists tags under an action of its own, `metadata_read`. Taken
- * only for the same resource, and never to write: for the rest our own scopes stand.
+ * What a challenge asks for beyond what we asked: Azure lists tags under an action of its own, `metadata_read`;
+ * distribution cancels an upload under `delete`, others delete under `push`. Taken only for the same resource, and never
+ * to write where we read: for the rest our own scopes stand.
  *
  * @returns all scopes to ask for now
  */
@@ -43,12 +44,12 @@ export function widenScopes(own: readonly string[], header: string): readonly st
     const mine = own.find((known) => known.slice(0, known.lastIndexOf(':')) === resource);
     if (colon < 0 || mine === undefined) continue;
     const has = mine.slice(mine.lastIndexOf(':') + 1).split(',');
+    const reads = !has.some((action) => writing.includes(action));
     const more = scope
       .slice(colon + 1)
       .split(',')
-      .filter(
-        (action) => /^[a-z_]{1,32}$/.test(action) && !writing.includes(action) && !has.includes(action),
-      );
+      .filter((action) => /^[a-z_]{1,32}$/.test(action) && !has.includes(action))
+      .filter((action) => !(reads && writing.includes(action)));
     for (const action of more.slice(0, 4)) widened.add(`${resource}:${action}`);
   }
   return [...widened];

@@ -48,6 +48,27 @@ describe('lists of an upstream', () => {
     assert.match(logged.join('\n'), /leads elsewhere.*"upstream":"test"/);
   });
 
+  test('a catalogue that goes on elsewhere is not half a one', async (t) => {
+    const remote = await registry(t);
+    const { fetch, counts } = await openUpstream(t, remote.url, { credentials: credentials() });
+    const ask = () => fetch('GET', { kind: 'catalog', page: '' });
+    const link = '<https://evil.example.com/v2/_catalog?last=v2>; rel="next"';
+    const heal = remote.faults.add({ path: '/_catalog' }, { headers: { link } });
+    await assert.rejects(ask(), failsWith('UNAVAILABLE'));
+    assert.equal(counts.get('upstream_links_dropped_total{}'), 1);
+    heal();
+    const whole = await ask();
+    assert.deepEqual(JSON.parse(String(await bytesOfBody(whole))).repositories, ['team/app']);
+    remote.faults.add(
+      { path: /_catalog$/ },
+      { answer: { status: 307, headers: { location: '/v2/_catalog?moved=1' } } },
+    );
+    const moved = await ask();
+    assert.deepEqual(JSON.parse(String(await bytesOfBody(moved))).repositories, ['team/app']);
+    remote.faults.add({ path: 'moved=1' }, { headers: { link: '</v2/_catalog?last=a>; rel="next"' } });
+    await assert.rejects(ask(), failsWith('UNAVAILABLE'));
+  });
+
   test('the catalogue and referrers', async (t) => {
     const remote = await registry(t);
     const { fetch } = await openUpstream(t, remote.url, { credentials: credentials() });

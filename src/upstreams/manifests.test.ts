@@ -120,12 +120,4 @@ describe('a manifest of an upstream', () => {
     assert.equal(response.headers.get('docker-content-digest'), other);
     response.body?.destroy();
   });
-
-  test('writing and deleting is not supported yet', async (t) => {
-    const remote = await registry(t);
-    const { fetch } = await openUpstream(t, remote.url);
-    for (const method of ['PUT', 'DELETE'] as const) {
-      await assert.rejects(fetch(method, byTag), failsWith('UNSUPPORTED'));
-    }
-  });
 });

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import type {
   Credential,
@@ -29,6 +30,7 @@ export interface Opened {
 export interface FetchOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  readonly body?: Readable;
 }
 
 export interface Settings {
@@ -61,8 +63,11 @@ export async function openUpstream(t: TestContext, url: string, settings: Settin
     upstream,
     logged,
     counts,
-    fetch: (method, operation, { headers = {}, signal = AbortSignal.timeout(20_000) } = {}) =>
-      upstream.fetch({ method, operation, headers: new Map(Object.entries(headers)) }, { signal }),
+    fetch: (method, operation, { headers = {}, signal = AbortSignal.timeout(20_000), body } = {}) =>
+      upstream.fetch(
+        { method, operation, headers: new Map(Object.entries(headers)), ...(body && { body }) },
+        { signal },
+      ),
   };
 }
 
@@ -109,7 +114,14 @@ export const operations = {
     repository: parseRepositoryName(repository),
     page,
   }),
+  upload: (repository: string, more: Partial<UploadOperation> = {}): UploadOperation => ({
+    ...more,
+    kind: 'upload',
+    repository: parseRepositoryName(repository),
+  }),
 };
+
+type UploadOperation = Extract<RegistryOperation, { kind: 'upload' }>;
 
 export async function bytesOfBody(response: RegistryResponse): Promise<Buffer> {
   const chunks: Buffer[] = [];

@@ -1,14 +1,23 @@
-import type { CallOptions, RegistryRequest, RegistryResponse, Upstream } from '../contracts/index.js';
+import type {
+  CallOptions,
+  RegistryOperation,
+  RegistryRequest,
+  RegistryResponse,
+  Upstream,
+} from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
 import type { Authorizer } from './authorizer.js';
 import { discard } from './bodies.js';
+import { deleteContent } from './delete-content.js';
 import { fetchBlob } from './fetch-blob.js';
 import { fetchList } from './fetch-list.js';
 import { fetchManifest } from './fetch-manifest.js';
 import { operationTarget } from './operation-target.js';
+import { putManifest } from './put-manifest.js';
 import type { Transport } from './transport.js';
+import { upload } from './upload.js';
 import { failure, type OperationOf, type UpstreamCall, type UpstreamTools } from './upstream-call.js';
 import { RepositoryRefused } from './upstream-errors.js';
 import type { UpstreamTokens } from './upstream-tokens.js';
@@ -39,8 +48,9 @@ export class RegistryUpstream implements Upstream {
       return await this.#dispatch(request, o);
     } catch (error) {
       if (o.signal.aborted) throw o.signal.reason;
-      if (error instanceof RepositoryRefused) this.#parts.tools.metrics.repositoryRefused();
-      throw error;
+      if (!(error instanceof RepositoryRefused)) throw error;
+      this.#parts.tools.metrics.repositoryRefused();
+      throw this.#refusedWrite(request, error) ?? error;
     }
   }
 
@@ -55,15 +65,31 @@ export class RegistryUpstream implements Upstream {
     await this.#parts.transport.close();
   }
 
-  #dispatch(request: RegistryRequest, { signal }: CallOptions): Promise<RegistryResponse> {
+  /** Whoever may push by our policy, and not by our credential, needs other words than whoever asks for too much. */
+  #refusedWrite(
+    { method, operation }: RegistryRequest,
+    { reason }: RepositoryRefused,
+  ): RepositoryRefused | undefined {
+    const isRead = operation.kind !== 'upload' && (method === 'GET' || method === 'HEAD');
+    if (isRead || !('repository' in operation)) return undefined;
+    const what = operation.kind !== 'upload' && method === 'DELETE' ? 'delete from' : 'push to';
+    const said = `our credential may not ${what} ${operation.repository}`;
+    this.#parts.tools.log.warn({ repository: operation.repository, reason }, said);
+    return new RepositoryRefused(`${said}: ${reason}`, `the registry does not let this proxy ${what} it`);
+  }
+
+  async #dispatch(request: RegistryRequest, { signal }: CallOptions): Promise<RegistryResponse> {
     const { tools } = this.#parts;
-    const { method } = request;
     const operation = this.#canonical(request.operation);
-    if (operation.kind === 'upload' || (method !== 'GET' && method !== 'HEAD')) {
-      throw new RegistryError('UNSUPPORTED');
-    }
-    const target = operationTarget(tools.upstream, method, operation);
+    const target = operationTarget(tools.upstream, request.method, operation);
     const call = { request, target, signal };
+    if (operation.kind === 'upload') return upload(tools, { ...call, operation });
+    const { method } = request;
+    if (method === 'PUT' && operation.kind === 'manifest') return putManifest(tools, { ...call, operation });
+    if (method === 'DELETE' && (operation.kind === 'manifest' || operation.kind === 'blob')) {
+      return deleteContent(tools, { ...call, operation });
+    }
+    if (method !== 'GET' && method !== 'HEAD') throw new RegistryError('UNSUPPORTED');
     switch (operation.kind) {
       case 'ping':
         return ping(tools, { ...call, operation });
@@ -76,10 +102,14 @@ export class RegistryUpstream implements Upstream {
     }
   }
 
-  #canonical(operation: RegistryRequest['operation']): RegistryRequest['operation'] {
+  /** @throws RegistryError NAME_INVALID: a default namespace can make a name too long */
+  #canonical(operation: RegistryOperation): RegistryOperation {
     if (operation.kind === 'ping' || operation.kind === 'catalog') return operation;
-    // A default namespace can make a name too long.
-    return { ...operation, repository: parseRepositoryName(this.canonicalName(operation.repository)) };
+    const name = (text: string) => parseRepositoryName(this.canonicalName(text));
+    const repository = name(operation.repository);
+    if (operation.kind !== 'upload' || operation.mount?.from === undefined)
+      return { ...operation, repository };
+    return { ...operation, repository, mount: { ...operation.mount, from: name(operation.mount.from) } };
   }
 }
 

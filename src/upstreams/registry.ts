@@ -27,6 +27,9 @@ const timeouts = z.strictObject({
   connect: timeout().prefault('10s').describe('For a connection with its TLS handshake.'),
   headers: timeout().prefault('60s').describe('From a request until the headers of its answer.'),
   idle: timeout().prefault('60s').describe('Between two pieces of a body.'),
+  commit: timeout()
+    .prefault('10m')
+    .describe('From the end of an upload until its answer: registries hash and copy the whole then.'),
 });
 
 const config = z.strictObject({

@@ -1,11 +1,12 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { Headers } from '../contracts/index.js';
 import { untilAborted } from '../decorators/single-flight.js';
-import { RegistryError } from '../errors.js';
+import { hasCode, RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
 import { connectionHint } from './connection-hint.js';
+import { OutgoingBody, watchSending } from './outgoing-body.js';
 
 /** Milliseconds. */
 export interface Timeouts {
@@ -15,6 +16,8 @@ export interface Timeouts {
   readonly headers: number;
   /** Between two pieces of a body. */
   readonly idle: number;
+  /** From the end of an upload until its answer. */
+  readonly commit: number;
 }
 
 export interface TransportSettings {
@@ -31,7 +34,9 @@ export interface OutgoingRequest {
   readonly method: string;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | Readable;
+  readonly body?: string | Uint8Array | Readable;
+  /** Which time is the answer's; `headers` where it is missing. */
+  readonly answerWithin?: 'headers' | 'commit';
   /** Aborting it cuts the connection, also while the answer's body streams. */
   readonly signal: AbortSignal;
 }
@@ -44,7 +49,10 @@ export interface Answer {
 }
 
 export interface Transport {
-  /** @throws RegistryError UNAVAILABLE where there is no answer; the signal's reason when that is aborted */
+  /**
+   * @throws RegistryError UNAVAILABLE where there is no answer; BLOB_UPLOAD_INVALID, SIZE_INVALID where the client's
+   *   body is not whole; the signal's reason when that is aborted
+   */
   send(request: OutgoingRequest): Promise<Answer>;
   close(): Promise<void>;
 }
@@ -85,25 +93,24 @@ export class PooledTransport implements Transport {
     await this.#dispatcher.destroy().catch(() => {});
   }
 
-  async #sendOnce({ method, url, headers, body, signal }: OutgoingRequest): Promise<Answer> {
+  async #sendOnce({ method, url, headers, body, signal, answerWithin }: OutgoingRequest): Promise<Answer> {
     signal.throwIfAborted();
     const cutter = new AbortController();
     const onAbort = () => cutter.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const letGo = () => signal.removeEventListener('abort', onAbort);
-    // Also bounds the wait for a free connection. A request that carries a body takes as long as that.
-    const limit = this.#timeouts.connect + this.#timeouts.headers;
-    const timer =
-      typeof body === 'object'
-        ? undefined
-        : setTimeout(() => cutter.abort(new Error(`no answer within ${limit} ms`)), limit);
+    const sent = body instanceof Readable ? new OutgoingBody(body) : body;
+    const streamed = sent instanceof OutgoingBody ? sent : undefined;
+    const answerTime = this.#timeouts[answerWithin ?? 'headers'];
+    const stop = this.#limit(streamed, answerTime, cutter);
     try {
       const asked = this.#dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: method as Dispatcher.HttpMethod,
         headers,
-        body: body ?? null,
+        body: sent ?? null,
+        headersTimeout: streamed === undefined ? answerTime : 0,
         signal: cutter.signal,
       });
       // While it waits for a free connection undici does not look at the signal.
@@ -113,11 +120,40 @@ export class PooledTransport implements Transport {
       return { status: answer.statusCode, headers: headerMap(answer.headers), body: answer.body };
     } catch (error) {
       letGo();
-      throw error;
+      const failure = streamed === undefined ? undefined : clientFailure(streamed, error);
+      streamed?.destroy();
+      throw failure ?? error;
     } finally {
-      clearTimeout(timer);
+      stop();
     }
   }
+
+  /** Also bounds the wait for a free connection. */
+  #limit(streamed: OutgoingBody | undefined, answerTime: number, cutter: AbortController): () => void {
+    const { connect, headers, idle } = this.#timeouts;
+    const late = (reason: Error) => cutter.abort(reason);
+    if (streamed !== undefined) {
+      return watchSending(streamed, { begin: connect + headers, idle, answer: answerTime }, late);
+    }
+    const limit = connect + answerTime;
+    const timer = setTimeout(() => late(new Error(`no answer within ${limit} ms`)), limit);
+    return () => clearTimeout(timer);
+  }
+}
+
+/** Where a body is not what the client said, no upstream is to blame. */
+function clientFailure(body: OutgoingBody, error: unknown): RegistryError | undefined {
+  if (body.clientFailed) {
+    return new RegistryError('BLOB_UPLOAD_INVALID', {
+      reason: 'the client cut its body short',
+      cause: error,
+    });
+  }
+  if (!hasCode(error, 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH')) return undefined;
+  return new RegistryError('SIZE_INVALID', {
+    reason: 'the body is not as long as the client said',
+    cause: error,
+  });
 }
 
 function openDispatcher({ timeouts, connections, secureContext, proxy }: TransportSettings): Dispatcher {
@@ -157,6 +193,7 @@ function wasClosed(error: unknown): boolean {
 }
 
 function noAnswer(url: URL, cause: unknown): RegistryError {
+  if (cause instanceof RegistryError) return cause;
   const hint = connectionHint(cause);
   const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
   return new RegistryError('UNAVAILABLE', { reason, cause });

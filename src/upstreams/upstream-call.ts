@@ -3,7 +3,8 @@ import { RegistryError } from '../errors.js';
 import type { AuthorizedClient, Outcome } from './authorized-client.js';
 import { cut } from './bodies.js';
 import type { OperationTarget } from './operation-target.js';
-import { answerError } from './upstream-errors.js';
+import type { Answer } from './transport.js';
+import { answerError, type Hidden, limitError } from './upstream-errors.js';
 import type { UpstreamMetrics } from './upstream-metrics.js';
 
 /** What every operation works with. */
@@ -42,11 +43,21 @@ export async function failure(
     // Storage knows nothing of registry errors: its 403 is an expired signature, not a denial.
     return new RegistryError('UNAVAILABLE', { reason: `the upstream's storage answers ${answer.status}` });
   }
-  const repository = call.target.repository;
-  const hidden = {
+  return answerError(answer, call.request, hiddenFrom(tools, call), tools.clock.now());
+}
+
+/** For the `forbidden` of a write: a full quota, or an immutable tag, is no lack of access. */
+export function forbidden(
+  tools: UpstreamTools,
+  call: UpstreamCall,
+): (answer: Answer) => Promise<RegistryError | undefined> {
+  return (answer) => limitError(answer, hiddenFrom(tools, call));
+}
+
+function hiddenFrom(tools: UpstreamTools, { target: { repository } }: UpstreamCall): Hidden {
+  return {
     host: tools.upstream.host,
     userNames: tools.userNames(),
     ...(repository !== undefined && { repository }),
   };
-  return answerError(answer, call.request, hidden, tools.clock.now());
 }

@@ -1,4 +1,4 @@
-import type { RegistryOperation, RegistryRequest } from '../contracts/index.js';
+import type { RegistryMethod, RegistryOperation, RegistryRequest } from '../contracts/index.js';
 import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
 import { readBounded } from '../protocol/read-bounded.js';
 import { shorten } from '../reference/repository-name.js';
@@ -11,8 +11,8 @@ const maxRetryAfter = 86_400;
 
 /** We are let in, and the repository itself is refused to us: to clients the same as one that does not exist. */
 export class RepositoryRefused extends RegistryError {
-  constructor(reason: string) {
-    super('NAME_UNKNOWN', { reason });
+  constructor(reason: string, message?: string) {
+    super('NAME_UNKNOWN', { reason, ...(message !== undefined && { message }) });
   }
 }
 
@@ -59,21 +59,51 @@ export async function answerError(
   if (status === 416) return new RegistryError('RANGE_INVALID', { reason });
   if (status === 404) {
     const known = code !== undefined && errorTable[code].http === 404;
-    return new RegistryError(known ? code : unknownCode(operation), { ...options, reason });
+    return new RegistryError(known ? code : unknownCode(operation, method), { ...options, reason });
   }
   const message = ourWords.includes(status) ? undefined : publicMessage(theirs.message, hidden);
   const said = { ...options, reason, status, ...(message !== undefined && { message }) };
   if (code !== undefined) return new RegistryError(code, said);
-  return new RegistryError(status === 405 ? 'UNSUPPORTED' : 'UNKNOWN', said);
+  switch (status) {
+    case 405:
+      return new RegistryError('UNSUPPORTED', said);
+    case 413:
+      return new RegistryError('SIZE_INVALID', { message: 'the registry takes nothing this large', ...said });
+    default:
+      return new RegistryError('UNKNOWN', { message: `the registry answers ${status}`, ...said });
+  }
+}
+
+/** Codes of a 403 that may be about access; those of a 403 that is not have their own. */
+const accessCodes: readonly (ErrorCode | undefined)[] = [undefined, 'DENIED', 'NAME_UNKNOWN'];
+/** Harbor: "will exceed the configured upper limit"; DigitalOcean: "registry contains 1 repositories, limit is 1". */
+const limitWords = /\b(?:quota|exceed\w*|limit\w*|immutable)\b/i;
+
+/**
+ * A 403 to a write that does not mean that we may not write: registries answer a full quota, or a tag that must not
+ * change, with the same status. Reads the body away.
+ *
+ * @returns undefined where it may be about access
+ */
+export async function limitError(answer: Answer, hidden: Hidden): Promise<RegistryError | undefined> {
+  const { code, message } = await readError(answer);
+  const isLimit = message !== undefined && limitWords.test(message);
+  if (accessCodes.includes(code) && !isLimit) return undefined;
+  const shown = publicMessage(message, hidden);
+  return new RegistryError(code === undefined || code === 'NAME_UNKNOWN' ? 'DENIED' : code, {
+    status: 403,
+    reason: `the upstream answers 403 to a write: a limit of its own`,
+    message: shown ?? 'the registry refuses it for a limit of its own',
+  });
 }
 
 /** What an upstream says about access, and about what is not there, names accounts and buckets: the table's text goes. */
 const ourWords: readonly number[] = [401, 403];
 
-function unknownCode(operation: RegistryOperation): ErrorCode {
+function unknownCode(operation: RegistryOperation, method: RegistryMethod): ErrorCode {
   switch (operation.kind) {
     case 'manifest':
-      return 'MANIFEST_UNKNOWN';
+      return method === 'PUT' ? 'NAME_UNKNOWN' : 'MANIFEST_UNKNOWN';
     case 'blob':
       return 'BLOB_UNKNOWN';
     case 'upload':

@@ -195,9 +195,8 @@ test('explain says which rule decides, and where the request would go', async ()
   const denied = await ask('--as', 'local:bob', '--repository', 'apps/x', '--action', 'push');
   assert.equal(denied.code, 1);
   assert.match(denied.stdout, /denied/);
-  assert.doesNotMatch(allowed.stdout, /^(note|rule) /m);
-  assert.match(pushed.stdout, /^note {7}push is not supported by this version/m);
-  assert.doesNotMatch(pushed.stdout, /^rule /m);
+  for (const { stdout } of [allowed, pushed]) assert.doesNotMatch(stdout, /^(note|rule) /m);
+  assert.match(pushed.stdout, /^action {5}push \(which needs pull and push\)$/m);
 });
 
 test('explain of a denial shows the rules that name who asks', async () => {
@@ -220,7 +219,6 @@ test('explain knows the registries that have their tokens from here', async () =
   assert.match(stdout, /^decision +allowed by policy\[2\]$/m);
   assert.match(stdout, /^repository hub\/x on registry\.example\.com$/m);
   assert.match(stdout, /^sent to +at registry\.example\.com itself$/m);
-  assert.doesNotMatch(stdout, /^note /m);
 });
 
 test('a port that is taken: one line, exit code 2', async () => {

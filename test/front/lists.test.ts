@@ -8,7 +8,7 @@ import {
   startMemoryRegistry,
   tinyImageFor,
 } from '../../src/testing/index.js';
-import { assertError, bearer, type Front, sharedScope, startFront } from '../harness/index.js';
+import { assertError, bearer, claimsOf, type Front, sharedScope, startFront } from '../harness/index.js';
 
 const tags = Array.from({ length: 25 }, (_, i) => `v${String(i).padStart(2, '0')}`);
 
@@ -104,12 +104,90 @@ routes:
     }
   });
 
-  test('the page a client starts at', async () => {
-    const { pages } = await readAll('/v2/a/app/tags/list?last=v20');
+  for (const [query, expected, link] of [
+    ['last=v20', ['v21', 'v22', 'v23', 'v24'], undefined],
+    ['last=v205', ['v21', 'v22', 'v23', 'v24'], undefined],
+    ['last=v24', [], undefined],
+    ['last=v20&n=2', ['v21', 'v22'], 'last=v22&n=2'],
+    ['n=2&last=v20', ['v21', 'v22'], 'last=v22&n=2'],
+    ['n=4&last=v20', ['v21', 'v22', 'v23', 'v24'], undefined],
+    ['n=0', [], undefined],
+  ] as const) {
+    test(`the page of ${query}, through relative links and absolute ones, and as a mirror`, async () => {
+      for (const [path, ns] of [
+        ['a/app', ''],
+        ['b/c/app', ''],
+        ['app', '&ns=docker.io'],
+      ]) {
+        const answer = await front.sendAs('alice', `/v2/${path}/tags/list?${query}${ns}`);
+        assert.equal(answer.status, 200, answer.text);
+        assert.deepEqual(JSON.parse(answer.text), { name: path, tags: expected });
+        const next = link && `</v2/${path}/tags/list?${link}${ns}>; rel="next"`;
+        assert.equal(answer.headers.link, next);
+      }
+    });
+  }
+
+  test('ns is ours: the upstream gets the rest of the query, in its order', async () => {
+    registries[1]?.forgetRequests();
+    await front.sendAs('alice', '/v2/app/tags/list?n=3&ns=docker.io&x=%2Fy&last=v01');
     assert.deepEqual(
-      pages.flatMap((page) => page.tags),
-      ['v21', 'v22', 'v23', 'v24'],
+      registries[1]?.requests.map(({ path }) => path),
+      ['/v2/team/app/tags/list?n=3&x=%2Fy&last=v01'],
     );
+  });
+
+  test("an upstream's own way of paging", async (t) => {
+    const link = '</v2/team/app/tags/list?next_page=gAAAA%2Bx%3D&ns=evil.test>; rel="next"';
+    t.after(registries[0]?.faults.add({ path: '/team/app/tags/list?n=5' }, { headers: { link } }));
+    const answer = await front.sendAs('alice', '/v2/a/app/tags/list?n=5');
+    const { link: ours } = answer.headers as { link?: string };
+    assert.match(ours ?? '', /^<\/v2\/a\/app\/tags\/list\?next_page=gAAAA%2Bx%3D>; rel="next"$/);
+  });
+
+  test('a next page that is elsewhere is no page of ours', async (t) => {
+    for (const target of ['https://evil.test/v2/team/app/tags/list?last=a', '/v2/other/tags/list?last=a']) {
+      const link = `<${target}>; rel="next"`;
+      const heal = registries[0]?.faults.add({ path: '/team/app/tags/list' }, { headers: { link } });
+      t.after(() => heal?.());
+      const answer = await front.sendAs('alice', '/v2/a/app/tags/list?n=5');
+      heal?.();
+      assert.equal(answer.status, 200, answer.text);
+      assert.equal(answer.headers.link, undefined);
+    }
+  });
+
+  for (const [body, status, tags] of [
+    ['{"name":"team/app","tags":null}', 200, []],
+    ['{"name":"team/app"}', 200, []],
+    ['{"name":"team/app","tags":["a",1,null],"child":["team/app/x"],"manifest":{}}', 200, ['a']],
+    ['{"name":"team/app","tags":"a"}', 503, undefined],
+    ['<html>', 503, undefined],
+    ['', 503, undefined],
+  ] as const) {
+    test(`an upstream's list ${body || 'of no bytes'}`, async (t) => {
+      t.after(registries[0]?.faults.add({ path: '/tags/list' }, { answer: { status: 200, body } }));
+      const answer = await front.sendAs('alice', '/v2/a/app/tags/list');
+      if (tags === undefined) assertError(answer, status, 'UNAVAILABLE');
+      else assert.deepEqual([answer.status, JSON.parse(answer.text)], [status, { name: 'a/app', tags }]);
+    });
+  }
+
+  test('a list that is cut, and a number that is none', async (t) => {
+    const heal = registries[0]?.faults.add({ path: '/tags/list' }, { cutAfter: 10 });
+    t.after(() => heal?.());
+    assertError(await front.sendAs('alice', '/v2/a/app/tags/list'), 503, 'UNAVAILABLE');
+    heal?.();
+    assertError(await front.sendAs('alice', '/v2/a/app/tags/list?n=ten'), 400, 'UNSUPPORTED');
+  });
+
+  test('a list is pulled, and only read', async () => {
+    assertError(await front.sendAs('eve', '/v2/a/app/tags/list'), 403, 'DENIED');
+    const token = await front.token('alice', ['repository:b/c/app:pull']);
+    const headers = { authorization: bearer(token) };
+    assertError(await front.send('/v2/a/app/tags/list', { headers }), 401, 'UNAUTHORIZED');
+    assert.equal((await front.send('/v2/app/tags/list?ns=docker.io', { headers })).status, 200);
+    assert.equal((await front.sendAs('alice', '/v2/a/app/tags/list', { method: 'HEAD' })).status, 405);
   });
 
   test('tags of a repository that is not there', async () => {
@@ -130,6 +208,19 @@ routes:
     assert.deepEqual(await referrers(`${path}?artifactType=application/sbom`), ['application/sbom']);
   });
 
+  test('referrers in pages', async (t) => {
+    const path = `/referrers/${subject.digest}`;
+    const link = `</v2/team/app${path}?page=2&n=1>; rel="next"`;
+    t.after(registries[1]?.faults.add({ path }, { headers: { link } }));
+    for (const [ours, ns] of [
+      ['b/c/app', ''],
+      ['app', '&ns=docker.io'],
+    ]) {
+      const answer = await front.sendAs('alice', `/v2/${ours}${path}?n=1${ns}`);
+      assert.equal(answer.headers.link, `</v2/${ours}${path}?page=2&n=1${ns}>; rel="next"`);
+    }
+  });
+
   test('referrers of what has none: an empty index', async () => {
     assert.deepEqual(await referrers(`/v2/a/app/referrers/sha256:${'0'.repeat(64)}`), []);
   });
@@ -144,6 +235,7 @@ routes:
       assertError(await front.sendAs(user, '/v2/_catalog'), 405, 'UNSUPPORTED');
     }
     const token = await front.token('alice', ['registry:catalog:*']);
+    assert.deepEqual(claimsOf(token).access, []);
     const headers = { authorization: bearer(token) };
     assertError(await front.send('/v2/_catalog', { headers }), 405, 'UNSUPPORTED');
     assertError(await front.send('/v2/_catalog'), 401, 'UNAUTHORIZED');

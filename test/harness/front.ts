@@ -1,9 +1,11 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startProxy } from '../../src/bin/running-proxy.js';
+import { Reloader } from '../../src/bin/reloader.js';
+import { type RunningProxy, startProxy } from '../../src/bin/running-proxy.js';
+import type { Configuration } from '../../src/config/configuration.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
 import type { Clock } from '../../src/contracts/clock.js';
@@ -17,6 +19,8 @@ export interface FrontOptions {
   /** Beside the configuration, by name; `users.htpasswd` is there. */
   readonly files?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
+  /** Milliseconds between two looks at the configuration; without it only `reload` looks. */
+  readonly watch?: number;
 }
 
 export type LogLine = Readonly<Record<string, unknown>>;
@@ -38,6 +42,14 @@ export interface Front {
   /** Waits for a line: it may be written after the answer has arrived. */
   logLine(match: (line: LogLine) => boolean): Promise<LogLine>;
   metrics(): Promise<string>;
+  /** The value of a metric with its labels as they are printed: `x_total{a="b"}`; 0 where it is not there. */
+  metric(name: string): Promise<number>;
+  /** Overwrites the configuration in place, or by renaming; what it leaves out is of the house. */
+  configure(yaml: string, how?: 'in place' | 'renamed'): void;
+  /** As SIGHUP does, of the whole program. Never rejects; the log tells what became of it. */
+  reload(): Promise<void>;
+  /** What is behind it. */
+  readonly proxy: RunningProxy;
   stop(): Promise<void>;
 }
 
@@ -59,15 +71,48 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
   if ('problems' in loaded) throw new Error(loaded.problems.map(formatProblem).join('\n'));
   const written: string[] = [];
   const metrics = new PrometheusMetrics();
-  const log = createLog(loaded.configuration.log.level, { write: (line) => void written.push(line) });
-  const started = await startProxy(loaded.configuration, { clock: options.clock ?? Date, log, metrics });
-  let stopped: Promise<void> | undefined;
-  stop = () => {
-    stopped ??= started.stop();
-    return stopped;
+  const stdout = { write: (line: string) => void written.push(line) };
+  const log = createLog(loaded.configuration.log.level, stdout);
+  const clock = options.clock ?? Date;
+  const proxy = await startProxy(loaded.configuration, { clock, log, metrics, stdout });
+  const onApplied = (next: Configuration) => {
+    log.level = next.log.level;
   };
-  const base = { port: started.address.port, adminPort: started.adminAddress?.port ?? 0, directory, stop };
-  return { ...base, ...clientOf(base.port), ...logOf(written), metrics: () => metrics.print() };
+  const reloader = new Reloader({ proxy, log, metrics, onApplied });
+  if (options.watch !== undefined) reloader.watch(options.watch);
+  stop = () => {
+    reloader.close();
+    return proxy.stop();
+  };
+  const base = { port: proxy.address.port, adminPort: proxy.adminAddress?.port ?? 0, directory, stop, proxy };
+  return {
+    ...base,
+    ...clientOf(base.port),
+    ...logOf(written),
+    metrics: () => metrics.print(),
+    metric: async (name) => sampleOf(name, await metrics.print()),
+    configure: (text, how) => overwrite(file, whole(text), how),
+    reload: () => {
+      proxy.reopenFiles();
+      return reloader.reload('signal');
+    },
+  };
+}
+
+/** Writes a file that is watched. */
+export function overwrite(file: string, text: string, how: 'in place' | 'renamed' = 'in place'): void {
+  writeFileSync(how === 'in place' ? file : `${file}.new`, text, { mode: 0o600 });
+  if (how === 'renamed') renameSync(`${file}.new`, file);
+}
+
+function whole(yaml: string): string {
+  const missing = Object.entries(houseSettings).filter(([key]) => !new RegExp(`^${key}:`, 'm').test(yaml));
+  return [...missing.map(([, text]) => text), yaml].join('\n');
+}
+
+function sampleOf(name: string, printed: string): number {
+  const line = printed.split('\n').find((one) => one.startsWith(`${name} `));
+  return Number(line?.slice(name.length + 1) ?? 0);
 }
 
 async function writeFiles(
@@ -75,11 +120,10 @@ async function writeFiles(
   yaml: string,
   files: Readonly<Record<string, string>>,
 ): Promise<string> {
-  const missing = Object.entries(houseSettings).filter(([key]) => !new RegExp(`^${key}:`, 'm').test(yaml));
   const all = {
     'users.htpasswd': await htpasswd(passwords),
     ...files,
-    'proxy.yaml': [...missing.map(([, text]) => text), yaml].join('\n'),
+    'proxy.yaml': whole(yaml),
   };
   for (const [name, text] of Object.entries(all)) {
     mkdirSync(dirname(join(directory, name)), { recursive: true });

@@ -60,7 +60,13 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
     ['HEAD', (name) => `${name}/blobs/${blob.digest}`],
     ['DELETE', (name) => `${name}/blobs/${blob.digest}`],
     ['POST', (name) => `${name}/blobs/uploads/`],
+    ['POST', (name) => `${name}/blobs/uploads/?digest=${blob.digest}`],
+    ['POST', (name) => `${name}/blobs/uploads/?mount=${blob.digest}&from=open/there`],
+    ['POST', (name) => `open/there/blobs/uploads/?mount=${blob.digest}&from=${name}`],
     ['PATCH', (name) => `${name}/blobs/uploads/session`],
+    ['PUT', (name) => `${name}/blobs/uploads/session?digest=${blob.digest}`],
+    ['GET', (name) => `${name}/blobs/uploads/session`],
+    ['DELETE', (name) => `${name}/blobs/uploads/session`],
     ['GET', (name) => `${name}/tags/list`],
     ['GET', (name) => `${name}/referrers/${image.root.digest}`],
   ];
@@ -87,7 +93,8 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
           const ask = (name: string, authorization: string | undefined) => {
             clock.advance(7_000); // wrong passwords are slowed down, and tokens live for minutes
             const headers = authorization === undefined ? {} : { authorization };
-            return front.send(`/v2/${path(name)}`, { method, headers });
+            const body = ['PUT', 'POST', 'PATCH'].includes(method) ? { body: 'x' } : {};
+            return front.send(`/v2/${path(name)}`, { method, headers, ...body });
           };
           const first = shape(await ask(there, ours), there);
           assert.match(first, /^(401|403)\n/);

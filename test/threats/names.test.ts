@@ -62,6 +62,9 @@ const operations = [
   `blobs/sha256:${'0'.repeat(64)}`,
   'tags/list',
   'blobs/uploads/',
+  'blobs/uploads/session',
+  `blobs/uploads/?mount=sha256:${'0'.repeat(64)}&from=app`,
+  `blobs/uploads/session?digest=sha256:${'0'.repeat(64)}`,
   `referrers/sha256:${'0'.repeat(64)}`,
 ];
 
@@ -92,7 +95,7 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
       registry.forgetRequests();
       const signedIn = `Authorization: ${basic('alice', passwords.alice)}\r\n`;
       for (const operation of operations) {
-        for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'DELETE']) {
+        for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE']) {
           for (const authorization of ['', signedIn]) {
             const { messages, end } = await sendRaw(
               front.port,
@@ -157,16 +160,14 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
     registry.forgetRequests();
     for (const name of Object.values(names)) {
       if (name.length > 1000 || name.includes('\\') || isTooLongOnlyUpstream(name)) continue;
+      // A query's value is decoded once: these are names then, and their own rules hold.
+      if (['open/secret', 'open/app'].includes(decodeOnce(name))) continue;
       const path = `/v2/app/blobs/uploads/?mount=sha256:${'0'.repeat(64)}&from=${name}`;
       const answer = await front.sendAs('alice', path, { method: 'POST' });
       const code = (JSON.parse(answer.text) as { errors: { code: string }[] }).errors[0]?.code;
-      if (decodeOnce(name) === 'open/secret' || decodeOnce(name) === 'open/app') continue; // a query's value is decoded once
       assert.equal(code, 'NAME_INVALID', name);
     }
-    assert.ok(
-      registry.requests.every((request) => !/from=/.test(request.path)),
-      'registry.requests.every((request) => !/from=/.test(request.path))',
-    );
+    assert.deepEqual(registry.requests, [], 'the upstream never sees it');
   });
 
   test('every valid name goes up as it is', async () => {

@@ -1,29 +1,55 @@
 import assert from 'node:assert/strict';
 import { METHODS } from 'node:http';
-import { before, describe, test } from 'node:test';
+import { before, beforeEach, describe, test } from 'node:test';
+import { digestOf } from '../../src/reference/digest.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
-import { assertError, bearer, type Front, sharedScope, startFront } from '../harness/index.js';
+import { assertError, bearer, type Front, openUpload, sharedScope, startFront } from '../harness/index.js';
 
-const digest = `sha256:${'0'.repeat(64)}`;
+const image = tinyImageFor('amd64', 'hello');
+const blob = image.blobs[0] ?? assert.fail();
+const { digest } = image.root;
+const bytes = Buffer.from('{}');
+const ownDigest = digestOf(bytes);
 
-/** What each method needs, written down a second time: what is not here is not served. */
-const table: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  '/v2/': { GET: '', HEAD: '' },
-  '/v2': { GET: '', HEAD: '' },
-  '/v2/app/manifests/1': { GET: 'pull', HEAD: 'pull', PUT: 'pull,push', DELETE: 'delete' },
-  [`/v2/app/manifests/${digest}`]: { GET: 'pull', HEAD: 'pull', PUT: 'pull,push', DELETE: 'delete' },
-  [`/v2/app/blobs/${digest}`]: { GET: 'pull', HEAD: 'pull', DELETE: 'delete' },
-  '/v2/app/tags/list': { GET: 'pull' },
-  '/v2/app/tags/list?n=1': { GET: 'pull' },
-  [`/v2/app/referrers/${digest}`]: { GET: 'pull' },
-  ...Object.fromEntries(
-    ['', '/', '/session', `/?mount=${digest}`, `/?mount=${digest}&from=other`, `?digest=${digest}`].map(
-      (rest) => [
-        `/v2/app/blobs/uploads${rest}`,
-        { POST: 'pull,push', PATCH: 'pull,push', PUT: 'pull,push', GET: 'pull,push', DELETE: 'pull,push' },
-      ],
-    ),
-  ),
+/** What a method needs, and what it is answered once it has that. */
+type Row = readonly [needs: string, status: number];
+
+const manifest: Readonly<Record<string, Row>> = {
+  GET: ['pull', 200],
+  HEAD: ['pull', 200],
+  PUT: ['pull,push', 201],
+  DELETE: ['delete', 202],
+};
+const session: Readonly<Record<string, Row>> = {
+  PATCH: ['pull,push', 202],
+  GET: ['pull,push', 204],
+  DELETE: ['pull,push', 204],
+};
+
+/** What each method needs, written down a second time: what is not here is not served. SESSION is an open one. */
+const table: Readonly<Record<string, Readonly<Record<string, Row>>>> = {
+  '/v2/': { GET: ['', 200], HEAD: ['', 200] },
+  '/v2': { GET: ['', 200], HEAD: ['', 200] },
+  '/v2/app/manifests/1': manifest,
+  [`/v2/app/manifests/${digest}`]: manifest,
+  [`/v2/app/blobs/${blob.digest}`]: {
+    GET: ['pull', 200],
+    HEAD: ['pull', 200],
+    DELETE: ['delete', 202],
+  },
+  '/v2/app/tags/list': { GET: ['pull', 200] },
+  '/v2/app/tags/list?n=1': { GET: ['pull', 200] },
+  [`/v2/app/referrers/${digest}`]: { GET: ['pull', 200] },
+  '/v2/app/blobs/uploads': { POST: ['pull,push', 202] },
+  '/v2/app/blobs/uploads/': { POST: ['pull,push', 202] },
+  [`/v2/app/blobs/uploads/?digest=${ownDigest}`]: { POST: ['pull,push', 201] },
+  [`/v2/app/blobs/uploads/?mount=${blob.digest}`]: { POST: ['pull,push', 202] },
+  [`/v2/app/blobs/uploads/?mount=${blob.digest}&from=other`]: { POST: ['pull,push', 202] },
+  [`/v2/app/blobs/uploads/?mount=${blob.digest}&from=app`]: { POST: ['pull,push', 201] },
+  // It is let in, and told that it ends with its digest.
+  SESSION: { ...session, PUT: ['pull,push', 400] },
+  [`SESSION?digest=${ownDigest}`]: { ...session, PUT: ['pull,push', 201] },
+  [`SESSION?mount=${blob.digest}&from=app&digest=${ownDigest}`]: { ...session, PUT: ['pull,push', 201] },
   '/v2/_catalog': {},
 };
 
@@ -35,12 +61,21 @@ describe('threat 12: a method slips past the guard', () => {
   let registry: MemoryRegistry;
   let front: Front;
   const tokens = new Map<string, string>();
-  const grants = ['', 'pull', 'push', 'pull,push', 'delete', 'pull,push,delete', '*'];
+  const grants = [
+    '',
+    'pull',
+    'push',
+    'pull,push',
+    'delete',
+    'pull,delete',
+    'push,delete',
+    'pull,push,delete',
+    '*',
+  ];
 
   before(async () => {
     registry = await startMemoryRegistry();
     scope.after(() => registry.close());
-    registry.putImage('app', '1', tinyImageFor('amd64', 'hello'));
     front = await startFront(
       scope,
       `
@@ -52,53 +87,73 @@ routes: [{ prefix: "", upstream: one }]
       const scopes = grant === '' ? [] : [`repository:app:${grant}`, 'registry:catalog:*'];
       tokens.set(grant, await front.token('alice', scopes));
     }
-    // A ping of ours is no request of a client.
-    await front.sendAs('alice', '/v2/app/tags/list');
+  });
+
+  beforeEach(() => {
+    registry.putImage('app', '1', image);
   });
 
   const ask = (method: string, path: string, authorization?: string) => {
-    const body = method === 'PUT' || method === 'POST' || method === 'PATCH' ? '{}' : undefined;
+    const isManifest = path.includes('/manifests/');
+    const body = method === 'PUT' || method === 'POST' || method === 'PATCH' ? bytes : undefined;
     const headers = {
       ...(authorization !== undefined && { authorization }),
-      ...(body !== undefined && { 'content-length': '2' }),
+      'content-type': isManifest ? image.root.mediaType : 'application/octet-stream',
     };
-    return front.send(path, { method, headers, ...(body !== undefined && { body }) });
+    const sent = isManifest && method === 'PUT' ? image.root.bytes : body;
+    return front.send(path, { method, headers, ...(sent !== undefined && { body: sent }) });
   };
+
+  /** Fills in a session that alice has opened: whoever else shows it was told of it. */
+  async function pathOf(text: string): Promise<string> {
+    if (!text.startsWith('SESSION')) return text;
+    const opened = await openUpload((path, options) => front.sendAs('alice', path, options), 'app');
+    return opened + text.slice('SESSION'.length);
+  }
 
   function covers(grant: string, needed: string): boolean {
     return needed === '' || needed.split(',').every((action) => grant.split(',').includes(action));
   }
 
-  for (const [path, row] of Object.entries(table)) {
+  for (const [path, rows] of Object.entries(table)) {
     for (const method of methods) {
-      const needed = row[method];
-      if (needed === undefined) {
+      const row = rows[method];
+      if (row === undefined) {
         test(`${method} ${path} is not served, whatever is granted`, async () => {
+          const target = await pathOf(path);
+          registry.forgetRequests();
           for (const token of tokens.values()) {
-            registry.forgetRequests();
-            const answer = await ask(method, path, bearer(token));
+            const answer = await ask(method, target, bearer(token));
             assert.equal(answer.status, 405, answer.text);
-            assert.deepEqual(registry.requests, []);
           }
-          assert.equal((await front.sendAs('alice', path, { method })).status, 405);
+          assert.equal((await front.sendAs('alice', target, { method })).status, 405);
+          assert.deepEqual(registry.requests, [], 'the upstream is not asked');
         });
         continue;
       }
+      const [needed, status] = row;
       test(`${method} ${path} needs ${needed || 'a token'}, and nothing less will do`, async () => {
-        assert.equal((await ask(method, path)).status, 401, 'without credentials');
+        const target = await pathOf(path);
+        registry.forgetRequests();
+        assert.equal((await ask(method, target)).status, 401, 'without credentials');
         for (const [grant, token] of tokens) {
-          registry.forgetRequests();
-          const answer = await ask(method, path, bearer(token));
-          // '*' of a repository is no action.
-          const allowed = covers(grant.replace('*', ''), needed);
-          if (allowed) {
-            assert.ok(![401, 403].includes(answer.status), `${grant}: ${answer.status} ${answer.text}`);
-            continue;
-          }
+          if (covers(grant, needed)) continue;
+          const answer = await ask(method, target, bearer(token));
           assert.equal(answer.status, 401, `${grant}: ${answer.text}`);
           assert.match(answer.headers['www-authenticate'] ?? '', /error="insufficient_scope"/);
           if (method !== 'HEAD') assertError(answer, 401, 'UNAUTHORIZED');
-          assert.deepEqual(registry.requests, [], 'the upstream is not asked');
+        }
+        const refused = await front.sendAs('eve', target, { method });
+        assert.equal(refused.status, needed === '' ? 200 : 403, 'a password without the right');
+        assert.deepEqual(registry.requests, [], 'the upstream is not asked');
+      });
+
+      test(`${method} ${path} passes with ${needed || 'a token'}`, async () => {
+        for (const [grant, token] of tokens) {
+          if (!covers(grant, needed)) continue;
+          registry.putImage('app', '1', image);
+          const answer = await ask(method, await pathOf(path), bearer(token));
+          assert.equal(answer.status, status, `${grant}: ${answer.text}`);
         }
       });
     }

@@ -7,7 +7,15 @@ import {
   tinyImageFor,
 } from '../../src/testing/index.js';
 import { checkRealm } from '../../src/upstreams/realm.js';
-import { assertError, bearer, type Front, passwords, sharedScope, startFront } from '../harness/index.js';
+import {
+  assertError,
+  bearer,
+  type Front,
+  openUpload,
+  passwords,
+  sharedScope,
+  startFront,
+} from '../harness/index.js';
 
 const password = 'our-upstream-password';
 const image = tinyImageFor('amd64', 'hello');
@@ -173,6 +181,103 @@ routes: [{ prefix: "", upstream: one }]
       { files: { secret: password } },
     );
     assert.equal((await front.sendAs('alice', '/v2/app/manifests/1')).status, 200);
+  });
+
+  describe('the Location of an upload', () => {
+    const scope = sharedScope();
+    let registry: MemoryRegistry;
+    let evil: MemoryRegistry;
+    let front: Front;
+
+    before(async () => {
+      registry = await startMemoryRegistry({ auth: { kind: 'basic', username: 'robot', password } });
+      evil = await startMemoryRegistry();
+      for (const one of [registry, evil]) scope.after(() => one.close());
+      front = await startFront(
+        scope,
+        `
+upstreams: { one: { url: "${registry.url}", ${credentials} } }
+routes: [{ prefix: "", upstream: one }]
+`,
+        { files: { secret: password } },
+      );
+    });
+
+    beforeEach(() => {
+      registry.faults.clear();
+      registry.forgetRequests();
+    });
+
+    const ask = (path: string, method: string) =>
+      front.sendAs('alice', path, { method, ...(method !== 'GET' && { body: 'hello' }) });
+    const port = () => new URL(evil.url).port;
+
+    for (const [what, location] of [
+      ['another host', () => `http://localhost:${port()}/v2/app/blobs/uploads/1`],
+      ['another host without a scheme', () => `//localhost:${port()}/v2/app/blobs/uploads/1`],
+      ['a host that begins as ours', () => 'http://127.0.0.1.evil.test/v2/app/blobs/uploads/1'],
+      ['the metadata address', () => 'http://169.254.169.254/latest/meta-data/'],
+      ['the metadata address as a number', () => 'http://2852039166/latest/meta-data/'],
+      ['our host as a user name', () => `http://127.0.0.1@localhost:${port()}/`],
+      ['a user name', () => `http://user@${evil.host}/v2/app/blobs/uploads/1`],
+      ['a user name and our own host', () => `http://user:x@${registry.host}/v2/app/blobs/uploads/1`],
+      ['a file', () => 'file:///etc/passwd'],
+      ['another protocol', () => `gopher://${evil.host}/`],
+      ['what is no URL', () => 'http://'],
+      ['nothing', () => ''],
+    ] as const) {
+      for (const method of ['POST', 'PATCH', 'GET'] as const) {
+        test(`${what} in the answer to ${method}: 503, no Location, and nobody is asked there`, async () => {
+          const session = await openUpload((path, options) => front.sendAs('alice', path, options), 'app');
+          const remove = registry.faults.add({ method }, { headers: { location: location() } });
+          const answer = await ask(method === 'POST' ? '/v2/app/blobs/uploads/' : session, method);
+          remove();
+          assertError(answer, 503, 'UNAVAILABLE');
+          assert.equal(answer.headers.location, undefined);
+          assert.deepEqual(evil.requests, []);
+          await front.logLine((line) => line.level === 'error' && /Location/.test(String(line.message)));
+        });
+      }
+    }
+
+    for (const [what, location] of [
+      ['another port', () => `${evil.url}/v2/app/blobs/uploads/1`],
+      ['another scheme', () => `https://${evil.host}/v2/app/blobs/uploads/1`],
+    ] as const) {
+      test(`${what} of the same host is taken for the upstream's own, and nobody is asked there`, async () => {
+        const remove = registry.faults.add({ method: 'POST' }, { headers: { location: location() } });
+        const opened = await ask('/v2/app/blobs/uploads/', 'POST');
+        remove();
+        assert.equal(opened.status, 202, opened.text);
+        assertError(await ask(opened.headers.location ?? '', 'PATCH'), 404, 'BLOB_UPLOAD_UNKNOWN');
+        assert.deepEqual(evil.requests, []);
+      });
+    }
+
+    for (const status of [301, 302, 303, 307, 308]) {
+      for (const method of ['POST', 'PATCH', 'PUT', 'GET', 'DELETE'] as const) {
+        test(`a ${status} as the answer to ${method} is not followed`, async () => {
+          const session = await openUpload((path, options) => front.sendAs('alice', path, options), 'app');
+          const headers = { location: `${evil.url}/v2/app/blobs/uploads/1` };
+          const remove = registry.faults.add({ method }, { answer: { status, headers } });
+          const digest = method === 'PUT' ? `?digest=${blob.digest}` : '';
+          const answer = await ask(method === 'POST' ? '/v2/app/blobs/uploads/' : session + digest, method);
+          remove();
+          assertError(answer, 503, 'UNAVAILABLE');
+          assert.deepEqual(evil.requests, []);
+        });
+      }
+    }
+
+    test('nor is one of a manifest that is put or deleted', async () => {
+      const headers = { location: `${evil.url}/v2/app/manifests/1` };
+      for (const method of ['PUT', 'DELETE']) {
+        const remove = registry.faults.add({ method }, { answer: { status: 307, headers } });
+        assertError(await ask('/v2/app/manifests/1', method), 503, 'UNAVAILABLE');
+        remove();
+      }
+      assert.deepEqual(evil.requests, []);
+    });
   });
 
   test('a link to a next page elsewhere is neither followed nor passed on', async (t) => {

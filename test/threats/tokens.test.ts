@@ -257,6 +257,16 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push] }
         assert.equal(answer.status, works ? 200 : 401, answer.text);
         if (!works) assert.deepEqual([...one.requests, ...two.requests], []);
       });
+
+      test(`a token to push to ${from} ${works ? 'pushes' : 'does not push'} to ${to}`, async () => {
+        const token = await front.token('alice', [`repository:${name}:pull,push`], { host });
+        for (const registry of [one, two]) registry.forgetRequests();
+        const headers = { authorization: bearer(token) };
+        const path = target.path.replace('manifests/3', 'blobs/uploads/');
+        const opened = await front.send(path, { host: target.host, headers, method: 'POST' });
+        assert.equal(opened.status, works ? 202 : 401, opened.text);
+        if (!works) assert.deepEqual([...one.requests, ...two.requests], []);
+      });
     }
   }
 

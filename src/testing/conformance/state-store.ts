@@ -19,12 +19,21 @@ export interface StateStoreSubject {
 
 const o = options();
 
-/** What every StateStore promises. */
-export function describeStateStoreConformance(name: string, make: MakeSubject<StateStoreSubject>): void {
+/**
+ * What every StateStore promises.
+ *
+ * @param without tests that do not apply: a guest has no compareAndSet
+ */
+export function describeStateStoreConformance(
+  name: string,
+  make: MakeSubject<StateStoreSubject>,
+  without: readonly string[] = [],
+): void {
   suite(
     `StateStore conformance: ${name}`,
     closing(make, ({ store }) => store),
     { ...entries, ...races, ...times, ...borders },
+    without,
   );
 }
 

@@ -92,7 +92,8 @@ const opening: Record<string, SubjectTest<TokenIssuerSubject>> = {
 
 const deriving: Record<string, SubjectTest<TokenIssuerSubject>> = {
   'derived keys are 32 bytes, stay the same, and are others for another purpose': ({ issuer }) => {
-    const hex = (purpose: string) => issuer.derivedKeys(purpose).map((key) => Buffer.from(key).toString('hex'));
+    const hex = (purpose: string) =>
+      issuer.derivedKeys(purpose).map((key) => Buffer.from(key).toString('hex'));
     const keys = hex('uploads');
     assert.ok(keys.length > 0, 'no key');
     for (const key of keys) assert.match(key, /^[0-9a-f]{64}$/);

@@ -3,6 +3,7 @@ import type { Upstream } from '../../contracts/upstream.js';
 import { type MemoryRegistry, type MemoryRegistryOptions, startMemoryRegistry } from '../memory-registry.js';
 import { type MakeSubject, type SubjectTest, suite } from './suite.js';
 import { upstreamFailures } from './upstream-failures.js';
+import { upstreamManifests } from './upstream-manifests.js';
 import { upstreamReading } from './upstream-reading.js';
 import type { UpstreamSubject } from './upstream-subject.js';
 import { upstreamUploads } from './upstream-uploads.js';
@@ -22,7 +23,7 @@ export interface UpstreamOpening {
 export function describeUpstreamConformance(name: string, opening: UpstreamOpening): void {
   const tests: Record<string, SubjectTest<UpstreamSubject>> = {
     ...upstreamReading,
-    ...(opening.pushes === false ? {} : upstreamUploads),
+    ...(opening.pushes === false ? {} : { ...upstreamUploads, ...upstreamManifests }),
     ...upstreamFailures,
   };
   suite(`Upstream conformance: ${name}`, subjectOf(opening), tests, opening.without);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { mediaTypes } from '../../../src/testing/manifest-document.js';
 import { tinyImage } from '../../../src/testing/tiny-image.js';
 import { type CommandResult, succeeded } from './command.js';
 import { type DockerRegistry, startDockerRegistry, writeHtpasswd } from './docker-registry.js';
@@ -14,10 +15,11 @@ import type { Workspace } from './workspace.js';
 //   hidden/NAME   the same as closed, but no rule lets anyone in
 //   mirror        open again, for containerd's `?ns=docker.io`
 //
-// alice may pull and push everywhere but hidden; bob may pull open.
+// alice may pull and push everywhere but hidden; bob may pull open; carol may do everything in open, and has hers/ in
+// closed without seeing the rest of it.
 
 /** Characters that a careless client or server splits, decodes or escapes. */
-const passwords = { alice: 'w0nder:land+%20&/=?', bob: 'bu1lder' };
+const passwords = { alice: 'w0nder:land+%20&/=?', bob: 'bu1lder', carol: 'l00king-glass' };
 
 export interface Front {
   readonly proxy: RunningProxy;
@@ -28,6 +30,8 @@ export interface Front {
   readonly passwords: typeof passwords;
   /** The proxy's configuration without what `startProxy` fills in. */
   readonly configuration: object;
+  /** Asks the registry itself for `NAME:TAG`. @returns the manifest's digest; undefined where it is not there */
+  stored(registry: 'open' | 'closed', image: string): Promise<string | undefined>;
   /** @throws an Error where the proxy ever wrote a password, a header with one, or a token */
   assertNoSecretWritten(): void;
 }
@@ -49,7 +53,9 @@ export async function startFront(workspace: Workspace): Promise<Front> {
   const proxy = await startProxy(workspace, await proxyAddress(), configuration);
   const secrets = [...Object.entries(passwords), ...Object.entries(users)].flatMap(formsOf);
   const assertNoSecretWritten = () => refuseSecrets(proxy.output(), secrets);
-  return { proxy, open, closed, image, passwords, configuration, assertNoSecretWritten };
+  const stored: Front['stored'] = (registry, tagged) =>
+    registry === 'open' ? storedAt(open, tagged) : storedAt(closed, tagged, `robot:${upstreamPassword}`);
+  return { proxy, open, closed, image, passwords, configuration, stored, assertNoSecretWritten };
 }
 
 function frontConfiguration(open: DockerRegistry, closed: DockerRegistry): object {
@@ -70,11 +76,35 @@ function frontConfiguration(open: DockerRegistry, closed: DockerRegistry): objec
         actions: ['pull', 'push'],
       },
       { names: ['local:bob'], repositories: ['open/**'], actions: ['pull'] },
+      { names: ['local:carol'], repositories: ['open/**'], actions: ['pull', 'push', 'delete'] },
+      { names: ['local:carol'], repositories: ['closed/hers/**'], actions: ['pull', 'push'] },
     ],
     token: { keys: { directory: 'keys' } },
     state: { type: 'file', path: 'state' },
     log: { level: 'debug' },
   };
+}
+
+const manifestTypes = [
+  mediaTypes.manifest,
+  mediaTypes.index,
+  mediaTypes.dockerManifest,
+  mediaTypes.dockerList,
+].join(', ');
+
+async function storedAt(
+  registry: DockerRegistry,
+  image: string,
+  credentials?: string,
+): Promise<string | undefined> {
+  const [name, tag] = image.split(':');
+  const basic = credentials && `Basic ${Buffer.from(credentials).toString('base64')}`;
+  const answer = await fetch(`${registry.url}/v2/team/${name}/manifests/${tag}`, {
+    method: 'HEAD',
+    headers: { accept: manifestTypes, ...(basic && { authorization: basic }) },
+  });
+  if (answer.status !== 200 && answer.status !== 404) throw new Error(`${image}: ${answer.status}`);
+  return answer.headers.get('docker-content-digest') ?? undefined;
 }
 
 /** Copies an image, an index with all it lists, into a registry. @param credentials `user:password` */
