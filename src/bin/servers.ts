@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Configuration } from '../config/configuration.js';
-import type { Log } from '../contracts/index.js';
+import type { Clock, Log } from '../contracts/index.js';
 import { adminHandler } from '../http/admin.js';
 import { FrontServer } from '../http/front-server.js';
 import { Listener, type ListenerOptions } from '../http/listener.js';
+import { redirectHandler } from '../http/redirect.js';
 import type { TlsContext } from '../http/tls-gate.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { AddressRanges, plainAddress } from '../settings/address-range.js';
@@ -11,6 +12,7 @@ import type { Generation } from './generation.js';
 import { readTlsFiles } from './tls-files.js';
 
 export interface ServerSurroundings {
+  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: PrometheusMetrics;
 }
@@ -56,21 +58,19 @@ export class Servers {
   /** The front last: when a client can connect all is there. @throws an Error with a one-line message */
   async open(): Promise<void> {
     const { listen, admin, tls, baseDirectory } = this.#opened;
-    const { log, metrics } = this.#surroundings;
+    const { log, metrics, clock } = this.#surroundings;
     this.#tls = tls && (await readTlsFiles(tls, baseDirectory));
     if (admin) {
       const handle = adminHandler({ metrics, isReady: () => this.isReady });
-      this.#admin = await Listener.open({ ...admin.listen, handle, metrics, name: 'admin', log });
+      this.#admin = await Listener.open({ ...admin.listen, handle, metrics, log, name: 'admin' });
     }
-    const bounds = boundsOf(this.#opened);
-    this.#listener = await Listener.open({
-      ...listen,
-      ...bounds,
-      ...(this.#tls && { tls: this.#tls }),
-      handle: this.front.handle,
-      metrics,
-      log,
-    });
+    const shared = { ...boundsOf(this.#opened), metrics, log, clock };
+    if (tls?.redirectFrom) {
+      const handle = redirectHandler(() => this.front.parts.routes.hosts);
+      this.#redirect = await Listener.open({ ...tls.redirectFrom, ...shared, handle, name: 'redirect' });
+    }
+    const front = { ...listen, ...shared, handle: this.front.handle };
+    this.#listener = await Listener.open({ ...front, ...(this.#tls && { tls: this.#tls }) });
     this.isReady = true;
   }
 

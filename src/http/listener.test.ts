@@ -1,38 +1,10 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect, type Socket } from 'node:net';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Listener } from './listener.js';
+import { get, open, RawConnection } from './raw-connection.test.js';
 
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
-
-async function open(t: TestContext, handle: Handle): Promise<Listener> {
-  const listener = await Listener.open({ host: '127.0.0.1', port: 0, handle });
-  t.after(() => listener.drain(0).catch(() => undefined));
-  return listener;
-}
-
-const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
-
-class Client {
-  readonly socket: Socket;
-  text = '';
-  readonly closed: Promise<void>;
-
-  constructor({ address }: Listener, first: string) {
-    this.socket = connect(address.port, '127.0.0.1');
-    this.socket.on('data', (piece: Buffer) => {
-      this.text += piece.toString('latin1');
-    });
-    this.socket.on('error', () => undefined);
-    this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
-    this.socket.write(first);
-  }
-
-  async received(text: string): Promise<void> {
-    while (!this.text.includes(text)) await new Promise((resolve) => this.socket.once('data', resolve));
-  }
-}
 
 /** Answers when the test says so. */
 function held(): { handle: Handle; arrived: Promise<void>; answer(): void } {
@@ -64,7 +36,7 @@ describe('Listener', () => {
 
   test('connections are kept alive, for longer than load balancers wait', async (t) => {
     const listener = await open(t, (_, response) => response.end('done'));
-    const client = new Client(listener, get + get);
+    const client = new RawConnection(listener, get + get);
     await client.received('done');
     assert.match(client.text, /keep-alive: timeout=([6-9]\d|\d{3,})/i);
     client.socket.destroy();
@@ -73,7 +45,7 @@ describe('Listener', () => {
   test('drain waits for what is under way', async (t) => {
     const { handle, arrived, answer } = held();
     const listener = await open(t, handle);
-    const client = new Client(listener, get);
+    const client = new RawConnection(listener, get);
     await arrived;
     const drained = listener.drain(30_000);
     answer();
@@ -85,7 +57,7 @@ describe('Listener', () => {
   test('drain cuts what does not end, and counts it', async (t) => {
     const { handle, arrived } = held();
     const listener = await open(t, handle);
-    const clients = [new Client(listener, get), new Client(listener, get)];
+    const clients = [new RawConnection(listener, get), new RawConnection(listener, get)];
     await arrived;
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.deepEqual(await listener.drain(50), { cut: 2 });
@@ -94,14 +66,14 @@ describe('Listener', () => {
 
   test('drain closes idle connections and refuses new ones', async (t) => {
     const listener = await open(t, (_, response) => response.end('done'));
-    const used = new Client(listener, get);
+    const used = new RawConnection(listener, get);
     await used.received('done');
-    const fresh = new Client(listener, '');
-    const half = new Client(listener, 'GET / HTTP/1.1\r\n');
+    const fresh = new RawConnection(listener, '');
+    const half = new RawConnection(listener, 'GET / HTTP/1.1\r\n');
     await new Promise((resolve) => setTimeout(resolve, 50));
     await listener.drain(30_000);
     await Promise.all([used.closed, fresh.closed, half.closed]);
-    const late = new Client({ address: { port: 1 } } as Listener, get);
+    const late = new RawConnection({ address: { port: 1 } } as Listener, get);
     await late.closed;
   });
 
@@ -112,11 +84,11 @@ describe('Listener', () => {
       ['GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n', 417],
       ['FROB / HTTP/1.1\r\n\r\n', 400],
     ] as const) {
-      const client = new Client(listener, text);
+      const client = new RawConnection(listener, text);
       await client.closed;
       assert.match(client.text, new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*"code":"UNSUPPORTED"`));
     }
-    const old = new Client(listener, 'GET / HTTP/1.0\r\n\r\n');
+    const old = new RawConnection(listener, 'GET / HTTP/1.0\r\n\r\n');
     await old.closed;
     assert.match(old.text, /^HTTP\/1\.1 200 /);
     assert.deepEqual(await listener.drain(1000), { cut: 0 });
@@ -129,7 +101,7 @@ describe('Listener', () => {
       ask = () => response.writeContinue();
       response.writeProcessing(); // so that the test knows we are here
     });
-    const client = new Client(
+    const client = new RawConnection(
       listener,
       'PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n',
     );

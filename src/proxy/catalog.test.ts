@@ -82,6 +82,7 @@ describe('Catalog', () => {
   async function readAll(ask: ReturnType<typeof open>, n: number, host?: string) {
     const all: string[] = [];
     for (let page: string | undefined = `n=${n}`; page !== undefined; ) {
+      assert.ok(all.length < 10_000, 'the pages have no end');
       const { repositories, next }: Awaited<ReturnType<typeof ask>> = await ask(page, host);
       assert.ok(repositories.length <= n, `${repositories.length} names on a page of ${n}`);
       assert.ok(next === undefined || repositories.length > 0, 'an empty page links to no other');
@@ -160,6 +161,13 @@ describe('Catalog', () => {
     const [first] = policy.asked;
     assert.deepEqual(first?.wanted[0], { type: 'repository', name: 'one/r000100', actions: ['pull'] });
     assert.deepEqual([first?.who, first?.request], [who, { service: 'docker.test', address: '192.0.2.1' }]);
+  });
+
+  test('what two routes give alike is there once, also at the edge of a batch', async () => {
+    const names = ['0', ...numbered(600).map((name) => `a/${name}`)];
+    const ask = open({ one: listing(names) }, [route('', 'one'), route('a/', 'one', 'a/')]);
+    assert.deepEqual((await ask('n=1000')).repositories, names);
+    assert.equal(policy.asked.length, 3); // 1201 entries
   });
 
   test('only what may be pulled is there, and a link only where more of it is', async () => {

@@ -13,7 +13,7 @@ import { printReference } from '../reference/reference.js';
 import type { Scope } from '../reference/scope.js';
 import type { Destination, RouteTable } from '../routing/route-table.js';
 import { answerWrite } from './answer-write.js';
-import { type AuthorityParts, authorise } from './authorise.js';
+import { type Authority, type AuthorityParts, authorise } from './authorise.js';
 import type { Catalog } from './catalog.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
 import { requiredScope } from './required-scope.js';
@@ -22,9 +22,12 @@ import { type UploadPlace, UploadSessions } from './upload-sessions.js';
 
 type RepositoryOperation = Exclude<RegistryOperation, { kind: 'ping' | 'catalog' }>;
 
+type Mount = NonNullable<Extract<RepositoryOperation, { kind: 'upload' }>['mount']>;
+
 interface MountSource {
   readonly digest: Digest;
-  readonly destination: Destination;
+  /** Undefined where no route takes it. */
+  readonly destination: Destination | undefined;
   readonly scope: Scope;
 }
 
@@ -71,11 +74,10 @@ export class RegistryService {
     record.upstream = destination.upstreamId;
     record.upstreamRepository = destination.upstreamName;
     const place = { service: host.service, destination };
-    const mount =
-      source?.destination.upstreamId === destination.upstreamId && (await authority.allows(source.scope));
-    const upstreamOperation = this.#atUpstream(operation, place, mount ? source : undefined);
+    const mount = source && (await mountFrom(source, destination, authority));
+    const upstreamOperation = this.#atUpstream(operation, place, mount);
     const response = await this.#forward(request, upstreamOperation, destination, o);
-    if (mount && response.status === 201) record.mountedFrom = source.scope.name;
+    if (source && mount && response.status === 201) record.mountedFrom = source.scope.name;
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
     return this.#answer(request, response, place);
@@ -124,24 +126,22 @@ export class RegistryService {
     return catalog.answer({ host, who: principal, address, page }, o);
   }
 
-  /** Where a mount comes from, and what reading there needs. A repository that is nobody's is no source. */
+  /** Where a mount comes from, and what reading there needs. */
   #mountSource({ operation, host }: ClientRequest): MountSource | undefined {
     if (operation.kind !== 'upload' || operation.mount?.from === undefined) return undefined;
     const { digest, from } = operation.mount;
     const destination = this.#parts.routes.resolve(host, from);
-    if (destination === undefined) return undefined;
-    const scope: Scope = { type: 'repository', name: destination.canonical, actions: ['pull'] };
+    const scope: Scope = { type: 'repository', name: destination?.canonical ?? from, actions: ['pull'] };
     return { digest, destination, scope };
   }
 
   /**
-   * The operation in the upstream's names. A mount that has no source the client may read at the same upstream is left
-   * out: the answer then opens an upload. One without `from` would take a blob from anywhere our credential reaches.
+   * The operation in the upstream's names. Without a mount that is the client's to make, a POST opens an upload.
    */
   #atUpstream(
     operation: RepositoryOperation,
     place: UploadPlace,
-    source: MountSource | undefined,
+    mount: Mount | undefined,
   ): RepositoryOperation {
     const repository = place.destination.upstreamName;
     if (operation.kind !== 'upload') return { ...operation, repository };
@@ -151,7 +151,7 @@ export class RegistryService {
       repository,
       ...(session !== undefined && { session: this.#sessions.open(session, place).href }),
       ...(digest !== undefined && { digest }),
-      ...(source && { mount: { digest: source.digest, from: source.destination.upstreamName } }),
+      ...(mount && { mount }),
     };
   }
 
@@ -215,6 +215,19 @@ export class RegistryService {
     headers.delete('etag');
     return { ...rest, headers, body: Readable.from([list]), ...link };
   }
+}
+
+/**
+ * The mount in the upstream's names; undefined where the client may not read the source, or it is at another upstream.
+ * One without a source would take a blob from anywhere our credential reaches.
+ */
+async function mountFrom(
+  { digest, destination, scope }: MountSource,
+  { upstreamId }: Destination,
+  authority: Authority,
+): Promise<Mount | undefined> {
+  if (destination?.upstreamId !== upstreamId || !(await authority.allows(scope))) return undefined;
+  return { digest, from: destination.upstreamName };
 }
 
 function withNs(query: string, ns: string | undefined): string {

@@ -25,6 +25,7 @@ export interface Exchange {
   readonly method: string;
   readonly url: URL;
   readonly entry: OpenRequest;
+  readonly fault: FaultEffect | undefined;
 }
 
 export function bytesAnswer(
@@ -172,9 +173,16 @@ export async function delay(milliseconds: number, entry: OpenRequest): Promise<v
 
 /** Reads a request's body; what was read before the client went away stays with `onPiece`. */
 export async function readBody(exchange: Exchange, onPiece: (piece: Buffer) => void): Promise<void> {
-  for await (const piece of exchange.request as AsyncIterable<Buffer>) {
-    exchange.entry.receivedBytes += piece.length;
+  const { request, entry, fault } = exchange;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    entry.receivedBytes += piece.length;
     onPiece(piece);
+    if (fault?.resetAfter !== undefined && entry.receivedBytes >= fault.resetAfter) {
+      entry.cutByFault = true;
+      request.socket.resetAndDestroy();
+    } else if (fault?.bodyRate !== undefined) {
+      await delay((piece.length / fault.bodyRate) * 1000, entry);
+    }
   }
 }
 

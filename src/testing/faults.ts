@@ -22,6 +22,10 @@ export interface FaultEffect {
   readonly framing?: 'chunked' | 'close';
   /** Flips one bit of the body at this byte. */
   readonly corruptAt?: number;
+  /** The request's body is read this slowly: bytes a second. */
+  readonly bodyRate?: number;
+  /** The connection is reset once so many bytes of the request's body were read. */
+  readonly resetAfter?: number;
 }
 
 export interface FaultMatch {

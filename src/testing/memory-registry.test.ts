@@ -361,6 +361,27 @@ test('faults', async (t) => {
   );
 });
 
+test('faults in the body of a request', async (t) => {
+  const { registry, call } = await start(t);
+  const bytes = Buffer.alloc(1024 * 1024, 'x');
+  const opened = await call('/v2/a/blobs/uploads/', { method: 'POST' });
+  const location = opened.headers.get('location') ?? '';
+  const patch = () => call(location, { method: 'PATCH', body: bytes });
+  registry.faults.add({ method: 'PATCH' }, { resetAfter: 100_000 }, 1);
+  await assert.rejects(patch());
+  const entry = await registry.waitFor((request) => request.method === 'PATCH');
+  await entry.settled;
+  assert.ok(entry.receivedBytes >= 100_000, `only ${entry.receivedBytes} bytes were read`);
+  assert.deepEqual([entry.finished, entry.closedEarly], [false, false]);
+  const range = (await call(location)).headers.get('range');
+  assert.equal(range, `0-${entry.receivedBytes - 1}`, 'the session keeps what was read');
+
+  const clock = performance.now();
+  registry.faults.add({ method: 'PATCH' }, { bodyRate: 4 * bytes.length }, 1);
+  assert.equal((await patch()).status, 202);
+  assert.ok(performance.now() - clock > 200, 'a mebibyte at four a second arrived at once');
+});
+
 test('a stalled body stays, and a client that goes away is noticed', async (t) => {
   const { registry } = await start(t);
   const blob = registry.putBlob('my/app', contentOf(Buffer.alloc(100_000)));

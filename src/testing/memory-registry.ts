@@ -216,10 +216,10 @@ class RunningRegistry implements MemoryRegistry {
     const method = request.method ?? 'GET';
     const inside = kind === 'registry' ? insideKind(url.pathname) : kind;
     const entry = this.#log.add(inside, request, response);
-    const exchange: Exchange = { request, method, url, entry };
+    const fault = this.faults.take(entry);
+    const exchange: Exchange = { request, method, url, entry, fault };
     request.on('error', () => undefined); // the client went away; the log says so
     response.on('error', () => undefined);
-    const fault = this.faults.take(entry);
     if (fault?.delay !== undefined) await delay(fault.delay, entry);
     if (fault?.reset) {
       entry.cutByFault = true;

@@ -36,7 +36,7 @@ export class OutgoingBody extends Readable {
     if (!this.#begun) {
       this.#begun = true;
       source.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
-      
+      if (source.destroyed) this.#onClose();
     }
     source.resume();
   }

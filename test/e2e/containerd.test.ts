@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startLoopbackServer } from '../../src/testing/loopback-server.js';
+import { bigImage } from '../../src/testing/tiny-image.js';
 import { failedWith, succeeded } from './harness/command.js';
 import { startContainerd, writeHosts } from './harness/containerd.js';
-import { startFront } from './harness/front.js';
+import { startFront, upload } from './harness/front.js';
+import { writeOciLayout } from './harness/oci-layout.js';
+import { startPushLog } from './harness/push-log.js';
 import { requirePrograms } from './harness/require-programs.js';
 import { openWorkspace, type Workspace } from './harness/workspace.js';
 
@@ -43,7 +46,8 @@ test('containerd', async (t) => {
   if (!requirePrograms(t, 'containerd', 'ctr')) return;
   const workspace = await openWorkspace();
   t.after(() => workspace.close());
-  const { proxy, open, image, passwords, assertNoSecretWritten } = await startFront(workspace);
+  const { proxy, open, closed, image, passwords, stored, assertNoSecretWritten } =
+    await startFront(workspace);
   const { host } = proxy;
   const { ctr, pull } = await startContainerd(workspace);
   const hosts = ['--hosts-dir', writeHosts(workspace, host, proxy.url)];
@@ -126,19 +130,75 @@ test('containerd', async (t) => {
     failedWith(await pull(`${host}/closed/tiny:absent`, alice), /not found/i);
   });
 
-  await t.test('is told that nothing can be pushed', async () => {
-    succeeded(await pull(`${host}/open/tiny:1`, alice));
-    succeeded(await ctr(['images', 'tag', `${host}/open/tiny:1`, `${host}/closed/pushed:ctr`]));
-    const push = [
-      'images',
-      'push',
-      '--platform',
-      'linux/amd64',
-      '--plain-http',
-      '--user',
-      `alice:${passwords.alice}`,
-    ];
-    failedWith(await ctr([...push, `${host}/closed/pushed:ctr`]), /405 Method Not Allowed/);
+  // containerd 1.6 remembers where it has a blob from, and mounts it from there; configurations too. It sends a blob
+  // with the PUT alone, of known length, and asks for a token of each repository and blob anew.
+  const big = writeOciLayout(workspace, 'big', await bigImage({ layers: 3, size: 40_000 }));
+  await upload(workspace, big, `${open.host}/team/big:1`);
+  const digest = await stored('open', 'big:1'); // skopeo has packed the layers
+  assert.ok(digest, 'open has big:1');
+  const plain = ['--plain-http', '--user', `alice:${passwords.alice}`];
+  const push = (source: string, target: string, options = plain) =>
+    ctr(['images', 'push', ...options, `${host}/${target}`, `${host}/${source}`]);
+  const blobCount = 5; // a program, three more layers, a configuration
+
+  await t.test('pushes several layers to another registry, and another namespace pulls them', async () => {
+    succeeded(await pull(`${host}/open/big:1`, plain));
+    for (const [i, options] of [plain, alice].entries()) {
+      const pushLog = startPushLog(proxy);
+      succeeded(await push('open/big:1', `closed/pushed-${i}:1`, options));
+      const { uploaded, mounted } = await pushLog(`closed/pushed-${i}`);
+      assert.deepEqual([uploaded.length, mounted.length], [blobCount, 0]);
+      assert.equal(await stored('closed', `pushed-${i}:1`), digest);
+    }
+    await forget(`${host}/open/big:1`);
+    const before = closed.output().length;
+    const target = `${host}/closed/pushed-0:1`;
+    const elsewhere = ['--namespace', 'elsewhere', 'images'];
+    succeeded(await ctr([...elsewhere, 'pull', '--snapshotter', 'native', ...plain, target]));
+    const fetched = closed
+      .output()
+      .slice(before)
+      .match(/"GET \/v2\/team\/pushed-0\/blobs\/sha256:\w+ HTTP\/1.1" 200/g);
+    assert.equal(new Set(fetched).size, blobCount);
+    succeeded(await ctr([...elsewhere, 'remove', '--sync', target]));
+  });
+
+  await t.test('mounts at the same registry, and sends nothing that is there', async () => {
+    succeeded(await pull(`${host}/open/big:1`, plain));
+    for (const mounts of [blobCount, 0]) {
+      const pushLog = startPushLog(proxy);
+      succeeded(await push('open/big:1', 'open/copy:1'));
+      const { bytes, mounted } = await pushLog('open/copy');
+      assert.deepEqual([bytes, mounted.length], [0, mounts]);
+      for (const { from } of mounted) assert.equal(from, 'open/big');
+    }
+    assert.equal(await stored('open', 'copy:1'), digest);
+  });
+
+  await t.test('pushes an index with its images', async () => {
+    succeeded(await pull(`${host}/open/tiny:1`, [...plain, '--all-platforms']));
+    succeeded(await push('open/tiny:1', 'closed/index:1'));
+    assert.equal(await stored('closed', 'index:1'), image.digest);
+    // Without the index that lists it.
+    succeeded(await push('open/tiny:1', 'closed/single:1', [...plain, '--platform', 'linux/arm64']));
+    const single = await stored('closed', 'single:1');
+    assert.ok(single !== undefined && single !== image.digest, `stored as ${single}`);
+    await forget(`${host}/open/tiny:1`);
+    succeeded(await pull(`${host}/closed/index:1`, [...plain, '--all-platforms']));
+  });
+
+  await t.test('is refused a push that no rule allows', async () => {
+    const asBob = ['--plain-http', '--user', `bob:${passwords.bob}`];
+    for (const target of ['open/bobs:1', 'closed/bobs:1']) {
+      failedWith(await push('open/big:1', target, asBob), refused);
+    }
+    failedWith(await push('open/big:1', 'hidden/big:1'), refused);
+    // It sends no `ns` with a push: that is one to the mirror's own `team/big`.
+    const mirror = ['--hosts-dir', writeHosts(workspace, 'docker.io', proxy.url)];
+    const user = ['--user', `alice:${passwords.alice}`];
+    const names = ['docker.io/team/pushed:1', `${host}/open/big:1`];
+    failedWith(await ctr(['images', 'push', ...mirror, ...user, ...names]), refused);
+    for (const name of ['bobs:1', 'pushed:1']) assert.equal(await stored('open', name), undefined);
   });
 
   await t.test('leaves no secret in the output of the proxy', assertNoSecretWritten);

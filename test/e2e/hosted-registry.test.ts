@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { type MemoryRegistry, startMemoryRegistry } from '../../src/testing/memory-registry.js';
+import {
+  type MemoryRegistry,
+  type MemoryRegistryOptions,
+  startMemoryRegistry,
+} from '../../src/testing/memory-registry.js';
 import { bigImage, tinyImage } from '../../src/testing/tiny-image.js';
 import { failedWith, succeeded } from './harness/command.js';
 import { writeHtpasswd } from './harness/docker-registry.js';
+import { writeOciLayout } from './harness/oci-layout.js';
 import { proxyAddress, type RunningProxy, startProxy } from './harness/proxy.js';
 import { requirePrograms } from './harness/require-programs.js';
 import { skopeo } from './harness/skopeo.js';
@@ -20,8 +25,10 @@ test('a hosted registry', async (t) => {
   if (!requirePrograms(t)) return;
   const workspace = await openWorkspace();
   t.after(() => workspace.close());
-  const upstream = await startHosted(workspace);
-  const proxy = await startInFront(workspace, upstream);
+  const upstream = await startHosted(workspace, { uploads: { location: 'absolute' } });
+  // Artifact Registry's way: sessions outside of `/v2`, and no second piece.
+  const outside = await startHosted(workspace, { uploads: { location: 'outside', chunked: false } });
+  const proxy = await startInFront(workspace, upstream, outside);
   const client = skopeo(workspace);
   const login = ['login', '--tls-verify=false', '-u', 'alice', '--password-stdin', proxy.host];
   succeeded(await client(login, password));
@@ -69,6 +76,20 @@ test('a hosted registry', async (t) => {
     failedWith(await copy('stream/big:1', 'cut'), /EOF|reset|digest|unexpected/i);
   });
 
+  await t.test('takes a push, and its tokens are asked for with the scope of one', async () => {
+    const registries = { stream: upstream, redirect: upstream, outside };
+    for (const [route, registry] of Object.entries(registries)) {
+      const image = writeOciLayout(workspace, `to-${route}`, tinyImage(`to ${route}`));
+      const push = ['copy', '--all', '--dest-tls-verify=false', `oci:${image.directory}:latest`];
+      succeeded(await client([...push, `docker://${proxy.host}/${route}/to-${route}:1`]));
+      assert.equal(registry.store.manifest(`team/to-${route}`, '1')?.digest, image.digest);
+      assert.equal(registry.openUploads, 0);
+      const scopes = registry.tokenRequests.flatMap((request) => request.scopes);
+      assert.ok(scopes.includes(`repository:team/to-${route}:pull,push`), scopes.join(' '));
+      succeeded(await copy(`${route}/to-${route}:1`, `from-${route}`));
+    }
+  });
+
   await t.test('leaves no secret in the output of the proxy', () => {
     const output = proxy.output();
     assert.ok(output.length > 0, 'output.length > 0');
@@ -77,27 +98,37 @@ test('a hosted registry', async (t) => {
   });
 });
 
-/** Two routes to the same registry: `stream/` and `redirect/`. */
-async function startInFront(workspace: Workspace, upstream: MemoryRegistry): Promise<RunningProxy> {
+/** Two routes to the same registry, `stream/` and `redirect/`, and `outside/` to the other. */
+async function startInFront(
+  workspace: Workspace,
+  upstream: MemoryRegistry,
+  outside: MemoryRegistry,
+): Promise<RunningProxy> {
   await writeHtpasswd(workspace, 'proxy/users.htpasswd', { alice: password });
   workspace.file('proxy/upstream-password', upstreamPassword);
   const credentials = { type: 'static', username: 'robot', password: { file: 'upstream-password' } };
   const hosted = { url: upstream.url, realm: upstream.tokenUrl, credentials };
   return startProxy(workspace, await proxyAddress(), {
-    upstreams: { stream: { ...hosted, blobs: 'stream' }, redirect: { ...hosted, blobs: 'redirect' } },
+    upstreams: {
+      stream: { ...hosted, blobs: 'stream' },
+      redirect: { ...hosted, blobs: 'redirect' },
+      outside: { url: outside.url, realm: outside.tokenUrl, credentials },
+    },
     routes: [
       { prefix: 'stream/', upstream: 'stream', rewrite: 'team/' },
       { prefix: 'redirect/', upstream: 'redirect', rewrite: 'team/' },
+      { prefix: 'outside/', upstream: 'outside', rewrite: 'team/' },
     ],
     verifiers: [{ id: 'local', type: 'htpasswd', file: 'users.htpasswd' }],
-    policy: [{ names: ['local:*'], repositories: ['**'], actions: ['pull'] }],
+    policy: [{ names: ['local:*'], repositories: ['**'], actions: ['pull', 'push'] }],
     token: { keys: { directory: 'keys' } },
     log: { level: 'debug' },
   });
 }
 
-async function startHosted(workspace: Workspace): Promise<MemoryRegistry> {
+async function startHosted(workspace: Workspace, options: MemoryRegistryOptions): Promise<MemoryRegistry> {
   const upstream = await startMemoryRegistry({
+    ...options,
     auth: { kind: 'token', username: 'robot', password: upstreamPassword, origin: 'other' },
     storage: { redirect: 'absolute' },
     pageSize: 2,

@@ -13,5 +13,6 @@ export {
   putManifest,
 } from './pushing.js';
 export { parseMessages, type RawAnswer, type RawMessage, sendRaw } from './raw-client.js';
+export { reloadOf, settingsFor, settled, takeOver, until } from './reloading.js';
 export { type Scope, sharedScope } from './scope.js';
 export { claimsOf, type TokenClaims } from './token-claims.js';

@@ -93,8 +93,7 @@ routes: [{ prefix: "secret/", upstream: one, rewrite: secret/ }, { prefix: "open
           const ask = (name: string, authorization: string | undefined) => {
             clock.advance(7_000); // wrong passwords are slowed down, and tokens live for minutes
             const headers = authorization === undefined ? {} : { authorization };
-            const body = ['PUT', 'POST', 'PATCH'].includes(method) ? { body: 'x' } : {};
-            return front.send(`/v2/${path(name)}`, { method, headers, ...body });
+            return front.send(`/v2/${path(name)}`, { method, headers });
           };
           const first = shape(await ask(there, ours), there);
           assert.match(first, /^(401|403)\n/);

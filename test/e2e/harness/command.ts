@@ -17,6 +17,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Milliseconds; then it is killed. */
   readonly timeout?: number;
+  /** Aborted: it is killed. */
+  readonly signal?: AbortSignal;
 }
 
 /** Runs a program to its end, whatever its exit code. */
@@ -32,6 +34,8 @@ export function run(
       timeout: options.timeout ?? 120_000,
       killSignal: 'SIGKILL',
     });
+    const kill = () => child.kill('SIGKILL');
+    options.signal?.addEventListener('abort', kill, { once: true });
     let stdout = '';
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -45,6 +49,7 @@ export function run(
     child.stdin.end(options.input ?? '');
     child.on('error', reject);
     child.on('close', (code, signal) => {
+      options.signal?.removeEventListener('abort', kill);
       const line = [command, ...args].join(' ');
       resolve({ command: line, code: code ?? (signal === 'SIGKILL' ? 137 : 143), stdout, output });
     });

@@ -40,15 +40,17 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.d
 
 /**
  * Writes a hosts directory that sends `registry` to a mirror, and never to the registry itself. containerd adds
- * `?ns=REGISTRY` to requests to a host of another name.
+ * `?ns=REGISTRY` to requests to a host of another name. It may push there too.
  *
+ * @param ca a file of the certificates that are trusted there
  * @returns the directory's path
  */
-export function writeHosts(workspace: Workspace, registry: string, mirror: string): string {
+export function writeHosts(workspace: Workspace, registry: string, mirror: string, ca?: string): string {
   const text = `
 server = "${mirror}"
 [host."${mirror}"]
-  capabilities = ["pull", "resolve"]
+  capabilities = ["pull", "resolve", "push"]
+${ca === undefined ? '' : `  ca = "${ca}"`}
 `;
   workspace.file(`hosts/${registry}/hosts.toml`, text);
   return workspace.path('hosts');

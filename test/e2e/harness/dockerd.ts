@@ -9,7 +9,7 @@ export interface Dockerd extends Program {
   /** Runs the docker client against it. Each `client` has its own logins. */
   docker(
     args: readonly string[],
-    o?: { readonly input?: string; readonly client?: string },
+    o?: { readonly input?: string; readonly client?: string; readonly signal?: AbortSignal },
   ): Promise<CommandResult>;
 }
 
@@ -28,8 +28,8 @@ export async function startDockerd(workspace: Workspace, settings: object = {}):
       DOCKER_CONFIG: directory(client),
       DOCKER_BUILDKIT: '0',
     });
-  const docker: Dockerd['docker'] = (args, { input, client = 'client' } = {}) =>
-    run('docker', args, { env: clientEnvironment(client), ...(input !== undefined && { input }) });
+  const docker: Dockerd['docker'] = (args, { client = 'client', ...options } = {}) =>
+    run('docker', args, { env: clientEnvironment(client), ...options });
   const containerd = await startContainerd(workspace, 'docker/containerd');
   const program = await startProgram(workspace, {
     command: 'dockerd',

@@ -1,32 +1,39 @@
 import { randomBytes } from 'node:crypto';
-import { type MemoryRegistry, startMemoryRegistry } from '../../../src/testing/index.js';
-import { writeHtpasswd } from './docker-registry.js';
-import { proxyAddress, type RunningProxy, startProxy } from './proxy.js';
+import {
+  type MemoryRegistry,
+  type MemoryRegistryOptions,
+  startMemoryRegistry,
+} from '../../../src/testing/index.js';
+import { type PlainFront, startPlainFront } from './plain-front.js';
+import type { RunningProxy } from './proxy.js';
 import type { Workspace } from './workspace.js';
 
 /** The proxy, a program of its own, in front of a registry that can be told what is to go wrong. */
-export interface FaultyFront {
-  readonly proxy: RunningProxy;
+export interface FaultyFront extends PlainFront {
   readonly registry: MemoryRegistry;
-  /** alice may pull everything. */
-  readonly password: string;
 }
 
-/** Milliseconds the proxy waits for a byte from the registry are beyond what a test makes it wait. */
-export async function startFaultyFront(workspace: Workspace, token: object = {}): Promise<FaultyFront> {
-  const registry = await startMemoryRegistry();
-  workspace.onClose(() => registry.close());
+export interface FaultyFrontOptions {
+  /** What the registry asks for; with `token` the proxy alone has the credentials. Open where it is missing. */
+  readonly auth?: 'token';
+  /** More of the proxy's configuration. */
+  readonly settings?: object;
+}
+
+export async function startFaultyFront(
+  workspace: Workspace,
+  { auth, settings }: FaultyFrontOptions = {},
+): Promise<FaultyFront> {
   const password = randomBytes(9).toString('hex');
-  await writeHtpasswd(workspace, 'proxy/users.htpasswd', { alice: password });
-  const proxy = await startProxy(workspace, await proxyAddress(), {
-    upstreams: { memory: { url: registry.url, timeouts: { headers: '150s', idle: '150s' } } },
-    routes: [{ prefix: '', upstream: 'memory' }],
-    verifiers: [{ id: 'local', type: 'htpasswd', file: 'users.htpasswd' }],
-    policy: [{ names: ['local:*'], repositories: ['**'], actions: ['pull'] }],
-    token: { ttl: '60s', keys: { directory: 'keys' }, ...token },
-    drainTimeout: '20s',
-  });
-  return { proxy, registry, password };
+  const options: MemoryRegistryOptions =
+    auth === undefined ? {} : { auth: { kind: auth, username: 'robot', password } };
+  const registry = await startMemoryRegistry(options);
+  workspace.onClose(() => registry.close());
+  workspace.file('proxy/upstream-password', password);
+  const credentials = { type: 'static', username: 'robot', password: { file: 'upstream-password' } };
+  const upstream = { url: registry.url, ...(auth !== undefined && { credentials }) };
+  const front = await startPlainFront(workspace, upstream, settings);
+  return { ...front, registry };
 }
 
 /** The proxy's log lines of an event, such as `access` or `token`. */

@@ -4,7 +4,7 @@ import { tinyImage } from '../../../src/testing/tiny-image.js';
 import { type CommandResult, succeeded } from './command.js';
 import { type DockerRegistry, startDockerRegistry, writeHtpasswd } from './docker-registry.js';
 import { type OciLayout, writeOciLayout } from './oci-layout.js';
-import { proxyAddress, type RunningProxy, startProxy } from './proxy.js';
+import { type ProxyAddress, proxyAddress, type RunningProxy, startProxy } from './proxy.js';
 import { skopeo } from './skopeo.js';
 import type { Workspace } from './workspace.js';
 
@@ -36,8 +36,15 @@ export interface Front {
   assertNoSecretWritten(): void;
 }
 
+export interface FrontOptions {
+  /** A free one where it is missing. */
+  readonly address?: ProxyAddress;
+  /** More of the configuration. */
+  readonly settings?: object;
+}
+
 /** Starts two registries and the proxy in front of them. */
-export async function startFront(workspace: Workspace): Promise<Front> {
+export async function startFront(workspace: Workspace, options: FrontOptions = {}): Promise<Front> {
   const upstreamPassword = randomBytes(12).toString('hex');
   const users = { robot: upstreamPassword };
   const open = await startDockerRegistry(workspace);
@@ -49,8 +56,8 @@ export async function startFront(workspace: Workspace): Promise<Front> {
   }
   await writeHtpasswd(workspace, 'proxy/users.htpasswd', passwords);
   workspace.file('proxy/upstream-password', upstreamPassword);
-  const configuration = frontConfiguration(open, closed);
-  const proxy = await startProxy(workspace, await proxyAddress(), configuration);
+  const configuration = { ...frontConfiguration(open, closed), ...options.settings };
+  const proxy = await startProxy(workspace, options.address ?? (await proxyAddress()), configuration);
   const secrets = [...Object.entries(passwords), ...Object.entries(users)].flatMap(formsOf);
   const assertNoSecretWritten = () => refuseSecrets(proxy.output(), secrets);
   const stored: Front['stored'] = (registry, tagged) =>

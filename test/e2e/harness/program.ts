@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { waitFor } from './wait-for.js';
 import type { Workspace } from './workspace.js';
@@ -21,6 +22,8 @@ export interface Program {
   isRunning(): boolean;
   /** SIGTERM, and SIGKILL after 20 s. Harmless when it has ended. */
   stop(): Promise<void>;
+  /** SIGKILL: it ends nothing in order. Harmless when it has ended. */
+  kill(): Promise<void>;
 }
 
 let started = 0;
@@ -49,6 +52,7 @@ export async function startProgram(workspace: Workspace, options: ProgramOptions
     output: () => readFileSync(log, 'utf8'),
     isRunning: () => isRunning(child),
     stop: () => stop(child),
+    kill: () => kill(child),
   };
   workspace.onClose(program.stop);
   const ready = await waitFor(async () => !isRunning(child) || (await options.ready()), 60_000);
@@ -65,6 +69,11 @@ async function stop(child: ChildProcess): Promise<void> {
   if (!isRunning(child)) return;
   child.kill('SIGTERM');
   if (await waitFor(() => !isRunning(child), 20_000)) return;
+  await kill(child);
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (!isRunning(child)) return;
   child.kill('SIGKILL');
   await waitFor(() => !isRunning(child), 5_000);
 }
@@ -74,4 +83,17 @@ export async function answers(url: string): Promise<boolean> {
   const response = await fetch(url, { signal: AbortSignal.timeout(2_000), redirect: 'manual' });
   await response.body?.cancel();
   return true;
+}
+
+/** True when something takes connections there. @param host `127.0.0.1:PORT` */
+export function accepts(host: string): Promise<boolean> {
+  const [address, port] = host.split(':');
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), address);
+    const end = (isOpen: boolean) => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.once('connect', () => end(true)).once('error', () => end(false));
+  });
 }

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CommandResult, run } from './command.js';
 import { freePort } from './free-port.js';
-import { answers, type Program, startProgram } from './program.js';
+import { accepts, type Program, startProgram } from './program.js';
 import type { Workspace } from './workspace.js';
 
 const root = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
@@ -21,6 +21,8 @@ export interface RunningProxy extends ProxyAddress {
   output(): string;
   isRunning(): boolean;
   stop(): Promise<void>;
+  /** Ends it without warning; `restart` starts it again. */
+  kill(): Promise<void>;
   /** Stops it, and starts it on the same port; with another configuration where one is given. */
   restart(configuration?: object): Promise<void>;
   /** Overwrites the configuration's file, which the running proxy watches. */
@@ -29,26 +31,32 @@ export interface RunningProxy extends ProxyAddress {
   peakMemory(): number;
 }
 
-export async function proxyAddress(): Promise<ProxyAddress> {
+/** @param scheme `https` where the configuration has a `tls` section */
+export async function proxyAddress(scheme: 'http' | 'https' = 'http'): Promise<ProxyAddress> {
   const host = `127.0.0.1:${await freePort()}`;
-  return { host, url: `http://${host}`, adminHost: `127.0.0.1:${await freePort()}` };
+  return { host, url: `${scheme}://${host}`, adminHost: `127.0.0.1:${await freePort()}` };
 }
 
-/** Starts our own proxy as a program of its own; `listen`, `externalUrl` and `admin` are filled in. */
+/**
+ * Starts our own proxy as a program of its own; `listen`, `externalUrl` and `admin` are filled in.
+ *
+ * @param name of its configuration's file, for more than one
+ */
 export async function startProxy(
   workspace: Workspace,
   address: ProxyAddress,
   configuration: object,
+  name = 'proxy.yaml',
 ): Promise<RunningProxy> {
   const write = (settings: object) =>
-    workspace.file('proxy/proxy.yaml', JSON.stringify({ ...listening(address), ...settings }, undefined, 2)); // JSON is YAML
+    workspace.file(`proxy/${name}`, JSON.stringify({ ...listening(address), ...settings }, undefined, 2)); // JSON is YAML
   const file = write(configuration);
   const runs: Program[] = [];
   const current = () => runs.at(-1);
   const start = async () => {
     const [script, ...args] = proxyArguments('serve', '--config', file);
     const command = { command: process.execPath, args: [script, ...args], cwd: root };
-    runs.push(await startProgram(workspace, { ...command, ready: () => answers(`${address.url}/v2/`) }));
+    runs.push(await startProgram(workspace, { ...command, ready: () => accepts(address.host) }));
   };
   await start();
   return {
@@ -56,6 +64,7 @@ export async function startProxy(
     output: () => runs.map((program) => program.output()).join(''),
     isRunning: () => current()?.isRunning() ?? false,
     stop: async () => current()?.stop(),
+    kill: async () => current()?.kill(),
     restart: async (settings) => {
       await current()?.stop();
       if (settings) write(settings);

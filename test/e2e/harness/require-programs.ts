@@ -10,6 +10,7 @@ const packages = {
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   htpasswd: 'apache2-utils',
+  openssl: 'openssl',
   podman: 'podman',
   skopeo: 'skopeo',
 } as const;

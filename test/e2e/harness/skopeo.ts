@@ -1,8 +1,12 @@
-import { type CommandResult, run } from './command.js';
+import { type CommandOptions, type CommandResult, run } from './command.js';
 import type { Workspace } from './workspace.js';
 
 /** Runs skopeo. */
-export type Skopeo = (args: readonly string[], input?: string) => Promise<CommandResult>;
+export type Skopeo = (
+  args: readonly string[],
+  input?: string,
+  o?: Pick<CommandOptions, 'signal' | 'timeout'>,
+) => Promise<CommandResult>;
 
 /** A skopeo of its own: what one logs in to, another does not know. */
 export function skopeo(workspace: Workspace, name = 'skopeo'): Skopeo {
@@ -11,5 +15,5 @@ export function skopeo(workspace: Workspace, name = 'skopeo'): Skopeo {
     CONTAINERS_REGISTRIES_CONF: workspace.file(`${name}/registries.conf`, ''),
     XDG_RUNTIME_DIR: workspace.path(name),
   });
-  return (args, input) => run('skopeo', args, { env, ...(input !== undefined && { input }) });
+  return (args, input, o) => run('skopeo', args, { env, ...o, ...(input !== undefined && { input }) });
 }
