@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { Agent, get } from 'node:https';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 // What clients ask for, in either version.
 
@@ -38,7 +39,8 @@ export interface Load {
   /** What CPU time is told for. */
   readonly unit: string;
   readonly units: number;
-  run(version: Version, port: number): Promise<void>;
+  /** @returns how long each manifest took, in milliseconds */
+  run(version: Version, port: number): Promise<readonly number[]>;
 }
 
 export const loads: readonly Load[] = [
@@ -46,8 +48,7 @@ export const loads: readonly Load[] = [
     name: 'blobs: 4 streams of 256 MiB',
     unit: 'GiB',
     units: (blobs * blobSize) / 2 ** 30,
-    run: (version, port) =>
-      withClient(version, port, blobs, (client) => repeat(blobs, blobs, () => client.get('/blob'))),
+    run: (version, port) => withClient(version, port, blobs, readBlobs),
   },
   {
     name: 'manifests: 2 KiB, 32 in flight',
@@ -57,6 +58,12 @@ export const loads: readonly Load[] = [
       withClient(version, port, inFlight, (client) =>
         repeat(manifests, inFlight, () => client.get('/manifest')),
       ),
+  },
+  {
+    name: 'manifests now and then, while 4 blobs of 256 MiB come to the same client',
+    unit: 'GiB',
+    units: (blobs * blobSize) / 2 ** 30,
+    run: (version, port) => withClient(version, port, blobs + 1, readBoth),
   },
   ...(hasCurl()
     ? [{ name: 'blobs, by curl', unit: 'GiB', units: (blobs * blobSize) / 2 ** 30, run: runCurl }]
@@ -71,15 +78,37 @@ export function warmUp(version: Version, port: number): Promise<void> {
   });
 }
 
-async function withClient(
+async function withClient<T>(
   version: Version,
   port: number,
   connections: number,
-  use: (client: Client) => Promise<void>,
-): Promise<void> {
+  use: (client: Client) => Promise<T>,
+): Promise<T> {
   const client = version === 'HTTP/1.1' ? oldClient(port, connections) : await newClient(port);
-  await use(client);
+  const used = await use(client);
   client.close();
+  return used;
+}
+
+async function readBlobs(client: Client): Promise<readonly number[]> {
+  await repeat(blobs, blobs, () => client.get('/blob'));
+  return [];
+}
+
+async function readBoth(client: Client): Promise<readonly number[]> {
+  let reading = true;
+  const read = readBlobs(client).finally(() => {
+    reading = false;
+  });
+  const times: number[] = [];
+  while (reading) {
+    const before = performance.now();
+    await client.get('/manifest');
+    times.push(performance.now() - before);
+    await sleep(10); // so that they are as many in either version, and cost little
+  }
+  await read;
+  return times;
 }
 
 function oldClient(port: number, maxSockets: number): Client {
@@ -123,12 +152,19 @@ async function readAll(body: Readable, path: string): Promise<void> {
   if (bytes !== (path === '/blob' ? blobSize : manifestSize)) throw new Error(`${bytes} bytes came`);
 }
 
-async function repeat(times: number, atOnce: number, act: () => Promise<void>): Promise<void> {
+/** @returns how long each took, in milliseconds */
+async function repeat(times: number, atOnce: number, act: () => Promise<void>): Promise<readonly number[]> {
+  const took: number[] = [];
   let left = times;
   const worker = async () => {
-    while (left-- > 0) await act();
+    while (left-- > 0) {
+      const before = performance.now();
+      await act();
+      took.push(performance.now() - before);
+    }
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
+  return took;
 }
 
 function hasCurl(): boolean {
@@ -136,11 +172,20 @@ function hasCurl(): boolean {
   return stdout?.includes('HTTP2') ?? false;
 }
 
-async function runCurl(version: Version, port: number): Promise<void> {
+async function runCurl(version: Version, port: number): Promise<readonly number[]> {
   const targets = Array.from({ length: blobs }, () => ['-o', '/dev/null', `https://127.0.0.1:${port}/blob`]);
   const how = version === 'HTTP/1.1' ? '--http1.1' : '--http2';
-  const common = ['-sSk', '--fail', '--parallel', how, '-H', `authorization: ${authorization}`];
+  const common = [
+    '-sSk',
+    '--no-progress-meter',
+    '--fail',
+    '--parallel',
+    how,
+    '-H',
+    `authorization: ${authorization}`,
+  ];
   const curl = spawn('curl', [...common, ...targets.flat()], { stdio: ['ignore', 'inherit', 'inherit'] });
   const [code] = await once(curl, 'close');
   if (code !== 0) throw new Error(`curl ended with ${code}`);
+  return [];
 }

@@ -12,10 +12,13 @@ import { type FromServer, type Load, loads, type Usage, type Version, warmUp } f
 const versions: readonly Version[] = ['HTTP/1.1', 'HTTP/2'];
 const runs = Number(process.argv[2] ?? 5);
 
-/** CPU microseconds of a unit, and the process' peak of resident bytes. */
+/** Of the server: CPU microseconds of a unit, and the peak of resident bytes. Of the client: microseconds of a unit. */
 interface Measured {
   readonly cpu: number;
+  readonly wall: number;
   readonly peak: number;
+  /** Milliseconds; 99 of 100 manifests were faster. */
+  readonly latency?: number;
 }
 
 async function measure(load: Load, version: Version): Promise<Measured> {
@@ -24,9 +27,17 @@ async function measure(load: Load, version: Version): Promise<Measured> {
     const { port } = (await next(server)) as { port: number };
     await warmUp(version, port);
     const before = await usage(server);
-    await load.run(version, port);
+    const startedAt = performance.now();
+    const times = await load.run(version, port);
+    const wall = ((performance.now() - startedAt) * 1000) / load.units;
     const after = await usage(server);
-    return { cpu: (after.cpu - before.cpu) / load.units, peak: after.peak };
+    const latency = times.length > 0 ? quantile(times, 0.99) : undefined;
+    return {
+      cpu: (after.cpu - before.cpu) / load.units,
+      wall,
+      peak: after.peak,
+      ...(latency !== undefined && { latency }),
+    };
   } finally {
     server.kill();
   }
@@ -42,9 +53,9 @@ async function usage(server: ChildProcess): Promise<Usage> {
   return (await next(server)) as Usage;
 }
 
-function median(values: readonly number[]): number {
+function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return sorted[Math.floor(sorted.length * q)] ?? Number.NaN;
 }
 
 function printTime(microseconds: number, unit: string): string {
@@ -53,20 +64,34 @@ function printTime(microseconds: number, unit: string): string {
     : `${(microseconds / 1e6).toFixed(2)} s/${unit}`;
 }
 
+function tell(load: Load, measured: ReadonlyMap<Version, readonly Measured[]>): void {
+  const all = (version: Version, what: keyof Measured) =>
+    (measured.get(version) ?? []).map((one) => one[what] ?? Number.NaN);
+  const median = (version: Version, what: keyof Measured) => quantile(all(version, what), 0.5);
+  const told = (['cpu', 'wall', 'peak', 'latency'] as const).filter((what) => median('HTTP/2', what) > 0);
+  const ratios = told.map(
+    (what) => `${what} ${(median('HTTP/2', what) / median('HTTP/1.1', what)).toFixed(2)}`,
+  );
+  console.log(`\n${load.name}\n  HTTP/2 to HTTP/1.1: ${ratios.join(', ')}`);
+  for (const version of versions) {
+    const [cpu, wall] = (['cpu', 'wall'] as const).map((what) => printTime(median(version, what), load.unit));
+    const peak = `${(median(version, 'peak') / 2 ** 20).toFixed(0)} MiB`;
+    const latency = told.includes('latency') ? `, p99 ${median(version, 'latency').toFixed(1)} ms` : '';
+    console.log(`  ${version}: CPU ${cpu}, wall ${wall}, peak ${peak}${latency}`);
+    console.log(
+      `    CPU of each run: ${all(version, 'cpu')
+        .map((one) => printTime(one, load.unit))
+        .join(', ')}`,
+    );
+  }
+}
+
 const { model = '' } = cpus()[0] ?? {};
-console.log(`Node ${process.version}, ${model}, medians of ${runs} alternating runs`);
+console.log(`Node ${process.version}, ${cpus().length} × ${model}, medians of ${runs} alternating runs`);
 for (const load of loads) {
   const measured = new Map<Version, Measured[]>(versions.map((version) => [version, []]));
   for (let run = 0; run < runs; run++) {
     for (const version of versions) measured.get(version)?.push(await measure(load, version));
   }
-  const of = (version: Version, what: keyof Measured) =>
-    median((measured.get(version) ?? []).map((one) => one[what]));
-  const ratio = (what: keyof Measured) => (of('HTTP/2', what) / of('HTTP/1.1', what)).toFixed(2);
-  console.log(`\n${load.name}\n  HTTP/2 to HTTP/1.1: CPU ${ratio('cpu')}, peak memory ${ratio('peak')}`);
-  for (const version of versions) {
-    const all = (measured.get(version) ?? []).map(({ cpu }) => printTime(cpu, load.unit)).join(', ');
-    const peak = (of(version, 'peak') / 2 ** 20).toFixed(0);
-    console.log(`  ${version}: ${printTime(of(version, 'cpu'), load.unit)}, peak ${peak} MiB (${all})`);
-  }
+  tell(load, measured);
 }

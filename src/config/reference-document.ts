@@ -33,7 +33,8 @@ ${exampleConfiguration}\`\`\`
   **either** belong to alternatives, of which one is required.
 - \`docker-registry-proxy schema\` prints a JSON Schema for editors, \`docker-registry-proxy check --config FILE\`
   checks a file.
-- Every setting here takes effect on the next start.
+- A changed file is taken over while the proxy runs. \`listen\`, \`admin\`, \`tls.redirectFrom\`, switching \`tls\` on or
+  off, and the code of a \`module\` need a restart.
 `;
 
 const sections: readonly { readonly kind: DriverKind; readonly title: string; readonly text: string }[] = [

@@ -98,6 +98,14 @@ describe('endAnswer', () => {
     assertWhole(await readAll(open('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc')));
   });
 
+  test('a client that sends a byte now and then is not waited for long', async (t) => {
+    const { open } = await start(t);
+    const socket = open('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc');
+    const dripping = setInterval(() => socket.writable && socket.write('x'), 200);
+    t.after(() => clearInterval(dripping));
+    assertWhole(await readAll(socket));
+  });
+
   test('a client that never stops sending is read for a while only', async (t) => {
     const { open, requests } = await start(t);
     const socket = open('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n');

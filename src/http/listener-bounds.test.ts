@@ -208,6 +208,13 @@ describe('bounds of connections', { concurrency: true, timeout: 60_000 }, () => 
     assert.deepEqual([counted.refused('idle'), counted.refused('headers-slow'), counted.all], [1, 1, 2]);
   });
 
+  test('another time takes effect while it runs: handshakes', async (t) => {
+    const { listener, counted } = await listenWith(t, 'TLS', answerDone, {});
+    listener.adjust({ limits: { ...wide, headerTime: 500 }, isTrusted: () => false });
+    await new RawConnection(listener, '').closed;
+    assert.deepEqual([counted.refused('tls'), counted.all], [1, 1]);
+  });
+
   test('a connection that is kept alive may wait for longer than one in a transfer', async (t) => {
     const { listener, counted } = await listen(t, answerDone, { idle: 300 });
     const used = new RawConnection(listener, '');

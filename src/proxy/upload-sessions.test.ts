@@ -104,8 +104,8 @@ describe('UploadSessions', () => {
   }
 
   test('names that run into each other are still two places', () => {
-    const text = sessions.seal(url, placeOf('docker.test', 'a', 'one', 'b/c'));
-    assertUnknown(text, placeOf('docker.test', 'a/b', 'one', 'c'));
+    const text = sessions.seal(url, placeOf('docker.test', 'a', 'one', 'one/b'));
+    assertUnknown(text, placeOf('docker.test', 'a/one', 'one', 'b'));
   });
 
   test('sealed by a proxy with other keys', () => {

@@ -236,6 +236,27 @@ describe('a refresh token', () => {
     await assert.rejects(tokens.redeem(token, service, o), { code: 'UNAUTHORIZED' });
   });
 
+  it('is good where its use cannot be noted', async () => {
+    const { clock, state, verifier, alice, issue } = setUp();
+    const token = await issue();
+    clock.advance(limits.idle - 1);
+    const full: StateStore = {
+      get: state.get.bind(state),
+      put: state.put.bind(state),
+      compareAndSet: () => Promise.reject(new RegistryError('UNAVAILABLE')),
+      delete: state.delete.bind(state),
+      list: state.list.bind(state),
+      close: async () => undefined,
+    };
+    const tokens = new RefreshTokens(full, verifier, clock, limits);
+    assert.deepEqual(await tokens.redeem(token, service, o), alice);
+    const broken: StateStore = { ...full, compareAndSet: () => Promise.reject(new Error('a bug')) };
+    await assert.rejects(
+      new RefreshTokens(broken, verifier, clock, limits).redeem(token, service, o),
+      /a bug/,
+    );
+  });
+
   it('is UNAVAILABLE, not refused, where the state cannot be read', async () => {
     const { clock, verifier, alice } = setUp();
     const fail = () => Promise.reject(new RegistryError('UNAVAILABLE'));

@@ -102,13 +102,19 @@ export class RefreshTokens {
     // A write a request would be too many: the idle time need not be exact.
     if (now - record.usedAt > this.#limits.idle / 20) {
       const used = { ...record, usedAt: now };
+      const options = { ...o, ttl: this.#ttl(used) };
       // Only where nobody revoked it meanwhile: that must not bring it back.
-      await this.#state.compareAndSet(key, entry.version, JSON.stringify(used), {
-        ...o,
-        ttl: this.#ttl(used),
-      });
+      await this.#state
+        .compareAndSet(key, entry.version, JSON.stringify(used), options)
+        .catch((error: unknown) => this.#passOver(error, o));
     }
     return principal;
+  }
+
+  /** A use that cannot be noted, on a full disk, must not stop pulls: it then counts as not used. */
+  #passOver(error: unknown, { signal }: CallOptions): void {
+    signal.throwIfAborted();
+    if (!(error instanceof RegistryError) || error.code !== 'UNAVAILABLE') throw error;
   }
 
   /** @returns the keys of those that have to go */

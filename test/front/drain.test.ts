@@ -44,12 +44,19 @@ async function isListening(port: number): Promise<boolean> {
 }
 
 /** Begins a download, and reads none of it. */
-async function beginDownload(front: Front, path: string, agent?: Agent): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
+async function beginDownload(
+  t: TestContext,
+  front: Front,
+  path: string,
+  agent?: Agent,
+): Promise<IncomingMessage> {
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
     const headers = { host: 'docker.test', authorization };
     const options = { host: '127.0.0.1', port: front.port, path, agent: agent ?? false, headers };
     httpRequest(options, resolve).on('error', reject).end();
   });
+  t.after(() => void answer.destroy());
+  return answer;
 }
 
 /** @returns how many bytes came, and whether those were all */
@@ -83,10 +90,10 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('lets transfers finish in both directions, and takes no new connection meanwhile', async (t) => {
-    const { front, registry, blob } = await start(t, { drainTimeout: '1h' });
+    const { front, registry, blob } = await start(t, { drainTimeout: '30s' });
     const agent = new Agent({ keepAlive: true });
     t.after(() => agent.destroy());
-    const download = await beginDownload(front, `/v2/team/app/blobs/${blob.digest}`, agent);
+    const download = await beginDownload(t, front, `/v2/team/app/blobs/${blob.digest}`, agent);
     const bytes = Buffer.alloc(1024 * 1024, 'pushed');
     const opened = await front.sendAs('alice', '/v2/team/app/blobs/uploads/', { method: 'POST' });
     const location = new URL(opened.headers.location ?? '', 'http://docker.test');
@@ -108,7 +115,7 @@ describe('a proxy that is told to stop', () => {
 
   test('cuts what is not finished in drainTimeout, and says so', async (t) => {
     const { front, registry, blob } = await start(t, { drainTimeout: '100ms', audit: '{}' });
-    const download = await beginDownload(front, `/v2/team/app/blobs/${blob.digest}`);
+    const download = await beginDownload(t, front, `/v2/team/app/blobs/${blob.digest}`);
     registry.faults.add({ path: '/manifests/slow' }, { delay: 60_000 });
     const slow = front.sendAs('alice', '/v2/team/app/manifests/slow').then(
       ({ status }) => status,
@@ -126,10 +133,10 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('with nothing going on ends without waiting for anything', async (t) => {
-    const { front } = await start(t, { drainTimeout: '1h' });
+    const { front } = await start(t, { drainTimeout: '30s' });
     const agent = new Agent({ keepAlive: true });
     t.after(() => agent.destroy());
-    const idle = await beginDownload(front, manifest, agent);
+    const idle = await beginDownload(t, front, manifest, agent);
     idle.resume();
     await new Promise((resolve) => idle.once('end', resolve));
     await front.stop();
@@ -156,12 +163,16 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('leaves nothing open of a reload that it is told in the middle of', async (t) => {
-    const { front, registry } = await start(t, { drainTimeout: '1h' });
+    const { front, registry } = await start(t, { drainTimeout: '30s' });
     const upstreams = `{ one: { url: "${registry.url}", connections: 10 } }`;
     front.configure(settingsFor(registry.url, { upstreams, state: '{ type: file, path: state }' }));
     const reloading = reloadOf(front);
+    let isOver = false;
+    void reloading.finally(() => {
+      isOver = true;
+    });
     // Once its parts are being opened: an earlier moment would tell less.
-    for (const { openParts } = front.proxy; front.proxy.openParts === openParts; ) {
+    for (const { openParts } = front.proxy; !isOver && front.proxy.openParts === openParts; ) {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await Promise.all([reloading, front.stop()]);
@@ -170,9 +181,16 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('waits for the transfers of earlier configurations as well', async (t) => {
-    const { front, registry, blob } = await start(t, { drainTimeout: '1h' });
-    const download = await beginDownload(front, `/v2/team/app/blobs/${blob.digest}`);
-    await takeOver(front, settingsFor(registry.url, { policy: '[]', drainTimeout: '1h', routes: '[]' }));
+    const { front, registry, blob } = await start(t, { drainTimeout: '30s' });
+    const download = await beginDownload(t, front, `/v2/team/app/blobs/${blob.digest}`);
+    await takeOver(
+      front,
+      settingsFor(registry.url, {
+        policy: '[]',
+        drainTimeout: '30s',
+        routes: '[{ prefix: x/, upstream: one }]',
+      }),
+    );
     const stopping = front.stop();
     assert.deepEqual(await readAll(download), { bytes: blob.size, whole: true });
     await stopping;
@@ -180,8 +198,8 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('has the drain times that the last reload gave it', async (t) => {
-    const { front, registry, blob } = await start(t, { drainDelay: '10m', drainTimeout: '1h' });
-    const download = await beginDownload(front, `/v2/team/app/blobs/${blob.digest}`);
+    const { front, registry, blob } = await start(t, { drainDelay: '10m', drainTimeout: '30s' });
+    const download = await beginDownload(t, front, `/v2/team/app/blobs/${blob.digest}`);
     await takeOver(front, settingsFor(registry.url, { drainTimeout: '50ms' }));
     await front.stop();
     assert.equal((await readAll(download)).whole, false);

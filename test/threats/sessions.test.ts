@@ -107,6 +107,9 @@ policy:
     assert.deepEqual([...one.requests, ...two.requests], []);
   }
 
+  const assertLogged = (status: number) =>
+    front.logLine((line) => line.event === 'access' && line.status === status);
+
   const sealedOf = (path: string) => path.split('/').at(-1) ?? '';
   const inPlaceOf = (repository: string, path = session) =>
     `/v2/${repository}/blobs/uploads/${sealedOf(path)}`;
@@ -210,6 +213,16 @@ policy:
     one.forgetRequests();
     await assertRefused(theirs, { user: 'alice' });
     await assertRefused(session, { user: 'alice', at: stranger });
+  });
+
+  test('no session is in the log, sealed or open', async () => {
+    for (const method of ['PATCH', 'GET', 'PUT'] as const) await use(method, session, { user: 'alice' });
+    one.faults.add({ method: 'PATCH' }, { reset: true }, 1);
+    assertError(await use('PATCH', await open('app'), { user: 'alice' }), 503, 'UNAVAILABLE');
+    await assertLogged(503);
+    for (const secret of [sealedOf(session), '_state', 'blobs/uploads']) {
+      assert.ok(!front.log().includes(secret), secret);
+    }
   });
 
   test('a day later', async () => {

@@ -20,6 +20,8 @@ export interface RunningProxy extends ProxyAddress {
   /** Everything it wrote, over all restarts. */
   output(): string;
   isRunning(): boolean;
+  /** Of the present run. */
+  pid(): number;
   stop(): Promise<void>;
   /** Ends it without warning; `restart` starts it again. */
   kill(): Promise<void>;
@@ -63,6 +65,7 @@ export async function startProxy(
     ...address,
     output: () => runs.map((program) => program.output()).join(''),
     isRunning: () => current()?.isRunning() ?? false,
+    pid: () => current()?.pid ?? 0,
     stop: async () => current()?.stop(),
     kill: async () => current()?.kill(),
     restart: async (settings) => {
