@@ -161,11 +161,19 @@ describe('signals', () => {
   test('without one a change is taken over as well', async (t) => {
     const house = await openHouse(t);
     const serving = new Serving(t, house.write({}));
-    await serving.ports();
+    const { admin } = await serving.ports();
     house.write({ log: '{ level: debug }', listen: '127.0.0.1:1' });
     assert.deepEqual((await serving.line(reloaded)).because, 'file');
     const warning = await serving.line(({ settings }) => settings !== undefined);
     assert.deepEqual(warning.settings, ['listen']);
+    house.write({ log: '{ level: error }' });
+    const applied = 'registry_proxy_configuration_reloads_total{result="applied"} 2';
+    await until('the level is another one', async () =>
+      (await send(admin, '/metrics')).text.includes(applied),
+    );
+    serving.signal('SIGTERM');
+    assert.equal(await serving.end(), 0);
+    assert.ok(!serving.lines().some(({ event }) => event === 'stop'), 'a line at a level that is off');
   });
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
