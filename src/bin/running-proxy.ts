@@ -38,7 +38,7 @@ export class StoppedError extends Error {
   }
 }
 
-/** Milliseconds at the end for requests that were cut to let go of what they hold. */
+/** Milliseconds at the end for whoever was cut to let go of what he holds. */
 const letGoTime = 2_000;
 
 /**
@@ -169,17 +169,16 @@ class ServingProxy implements RunningProxy {
     if (cut > 0) {
       this.#surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
     }
-    await this.#reloading;
-    await this.#requestsEnd();
+    await this.#lettingGo();
     for (const generation of [...this.#retiring.keys(), this.#generation]) await generation.close();
   }
 
-  /** What was cut still writes its lines into the logs. */
-  async #requestsEnd(): Promise<void> {
-    const ended = new AbortController();
-    const all = [this.#servers.front.use(this.#generation.front), ...this.#retiring.values()];
-    const late = sleep(letGoTime, undefined, { signal: ended.signal }).catch(() => undefined);
-    await Promise.race([Promise.all(all), late]);
-    ended.abort();
+  /** A reload that was begun closes what it opened, and what was cut still writes its lines into the logs. */
+  async #lettingGo(): Promise<void> {
+    const over = new AbortController();
+    const unused = this.#servers.front.use(this.#generation.front);
+    const late = sleep(letGoTime, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([Promise.all([this.#reloading, unused, ...this.#retiring.values()]), late]);
+    over.abort();
   }
 }

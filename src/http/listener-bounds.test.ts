@@ -158,6 +158,15 @@ describe('bounds of connections', { concurrency: true, timeout: 60_000 }, () => 
     });
   }
 
+  test('what is cut does not look whole, even to HTTP/1.0 without a length', async (t) => {
+    const { listener, counted } = await listen(t, (_, response) => response.write('half'), { idle: 500 });
+    const old = new RawConnection(listener, 'GET / HTTP/1.0\r\n\r\n');
+    const failed = new Promise<NodeJS.ErrnoException>((resolve) => old.socket.once('error', resolve));
+    await old.received('half');
+    assert.equal((await Promise.race([failed, old.closed]))?.code, 'ECONNRESET');
+    assert.equal(counted.refused('idle'), 1);
+  });
+
   test('a handshake that does not begin, or is none, is closed', async (t) => {
     const { listener, counted } = await listenWith(t, 'TLS', answerDone, { headerTime: 500 });
     await new RawConnection(listener, '').closed;

@@ -28,7 +28,7 @@ const window = 100;
 const growth = 24 * 1024 * 1024;
 
 const password = 'w0nder:land';
-const blobSize = 4 * 1024 * 1024;
+const blobSize = 3 * 1024 * 1024;
 
 interface Answer {
   readonly status: number;
@@ -200,14 +200,14 @@ describe(`${reloads} reloads under load`, () => {
       token ||= await tokenOf(client, 'pull');
       const answer = await client.send('/v2/team/app/manifests/1', 'GET', { authorization: token });
       expect('a manifest', answer, 200);
-      await sleep(5);
+      await sleep(10);
     };
     const pullBlob: Job = async (client) => {
       const answer = await client.send(`/v2/team/app/blobs/${digest}`, 'GET', { authorization });
       expect('a blob', answer, 200);
       const found = `sha256:${createHash('sha256').update(answer.body).digest('hex')}`;
       if (found !== digest) throw new Error(`a blob: ${answer.body.length} bytes that are not it`);
-      await sleep(20);
+      await sleep(100);
     };
     const push: Job = async (client) => {
       const bytes = Buffer.alloc(512 * 1024, `push ${++pushes}`);
@@ -222,7 +222,7 @@ describe(`${reloads} reloads under load`, () => {
     };
     const login: Job = async (client) => {
       await tokenOf(client, 'pull');
-      await sleep(10);
+      await sleep(50);
     };
     return [pullManifest, pullManifest, pullBlob, pullBlob, push, login];
   }

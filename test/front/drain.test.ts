@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
 import { digestOf } from '../../src/reference/digest.js';
@@ -114,7 +116,10 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('cuts what is not finished in drainTimeout, and says so', async (t) => {
-    const { front, registry, blob } = await start(t, { drainTimeout: '100ms', audit: '{}' });
+    const { front, registry, blob } = await start(t, {
+      drainTimeout: '100ms',
+      audit: '{ file: audit.jsonl }',
+    });
     const download = await beginDownload(t, front, `/v2/team/app/blobs/${blob.digest}`);
     registry.faults.add({ path: '/manifests/slow' }, { delay: 60_000 });
     const slow = front.sendAs('alice', '/v2/team/app/manifests/slow').then(
@@ -128,8 +133,8 @@ describe('a proxy that is told to stop', () => {
     const line = await front.logLine(({ message }) => String(message).startsWith('requests cut'));
     assert.equal(line.requests, 2);
     // What was cut is written down before the logs are closed.
-    const audited = front.logLines().filter(({ audit }) => audit === 1);
-    assert.deepEqual(audited.map(({ result }) => result).sort(), ['failed', 'failed'], front.log());
+    const audited = readFileSync(join(front.directory, 'audit.jsonl'), 'utf8');
+    assert.deepEqual(audited.match(/"result":"\w+"/g), ['"result":"failed"', '"result":"failed"'], audited);
   });
 
   test('with nothing going on ends without waiting for anything', async (t) => {
@@ -154,8 +159,10 @@ describe('a proxy that is told to stop', () => {
   test('does not take another configuration any more', async (t) => {
     const { front, registry } = await start(t, { drainDelay: '1s' });
     const stopping = front.stop();
-    front.configure(settingsFor(registry.url, { policy: '[]' }));
-    assert.deepEqual(await reloadOf(front), []);
+    for (const policy of ['[]', '[']) {
+      front.configure(settingsFor(registry.url, { policy }));
+      assert.deepEqual(await reloadOf(front), []);
+    }
     await assert.rejects(front.proxy.reload(front.proxy.configuration), { name: 'StoppedError' });
     assert.equal((await front.sendAs('alice', manifest)).status, 200);
     await stopping;
@@ -163,21 +170,37 @@ describe('a proxy that is told to stop', () => {
   });
 
   test('leaves nothing open of a reload that it is told in the middle of', async (t) => {
-    const { front, registry } = await start(t, { drainTimeout: '30s' });
-    const upstreams = `{ one: { url: "${registry.url}", connections: 10 } }`;
-    front.configure(settingsFor(registry.url, { upstreams, state: '{ type: file, path: state }' }));
+    const { front, registry } = await start(t, {});
+    const gate = gateOf(t);
+    writeFileSync(join(front.directory, 'slow.mjs'), slowVerifier(gate.name));
+    const verifiers = '[{ id: local, module: ./slow.mjs }]';
+    front.configure(
+      settingsFor(registry.url, { verifiers, upstreams: `{ one: { url: "${registry.url}/" } }` }),
+    );
     const reloading = reloadOf(front);
-    let isOver = false;
-    void reloading.finally(() => {
-      isOver = true;
-    });
-    // Once its parts are being opened: an earlier moment would tell less.
-    for (const { openParts } = front.proxy; !isOver && front.proxy.openParts === openParts; ) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await Promise.all([reloading, front.stop()]);
+    await gate.opening;
+    const stopping = front.stop();
+    await until('the front is closed', async () => !(await isListening(front.port)));
+    assert.ok(front.proxy.openParts > 0, 'the new ones are open');
+    gate.open();
+    await stopping;
     assert.equal(front.proxy.openParts, 0);
     assert.deepEqual(await reloading, [], 'it is neither applied nor failed');
+  });
+
+  test('closes what requests do not let go of, those of earlier configurations too', async (t) => {
+    const { front, registry } = await start(t, { drainTimeout: '50ms' });
+    const gate = gateOf(t);
+    writeFileSync(join(front.directory, 'slow.mjs'), slowVerifier(gate.name));
+    const settings = { verifiers: '[{ id: local, module: ./slow.mjs }]', drainTimeout: '50ms' };
+    gate.open();
+    await takeOver(front, settingsFor(registry.url, settings));
+    const stuck = front.sendAs('alice', manifest).catch(() => 'cut');
+    await gate.asked;
+    await takeOver(front, settingsFor(registry.url, { drainTimeout: '50ms' }));
+    await front.stop();
+    assert.equal(await stuck, 'cut');
+    assert.equal(front.proxy.openParts, 0);
   });
 
   test('waits for the transfers of earlier configurations as well', async (t) => {
@@ -212,3 +235,47 @@ test('an upstream that is down does not make a proxy unready', async (t) => {
   assert.equal((await front.sendAs('alice', manifest)).status, 503);
   assert.equal(await readiness(front), 200);
 });
+
+interface Gate {
+  readonly name: string;
+  /** A verifier is being opened, and asked. */
+  readonly opening: Promise<void>;
+  readonly asked: Promise<void>;
+  /** Lets it open. */
+  open(): void;
+}
+
+/** What a test shares with the verifier below, which is a module of its own in this process. */
+function gateOf(t: TestContext): Gate {
+  const name = `gate of ${t.name}`;
+  const shared: Record<string, unknown> = {};
+  const promiseOf = (key: string) =>
+    new Promise<void>((resolve) => {
+      shared[key] = resolve;
+    });
+  const [opening, asked] = [promiseOf('isOpening'), promiseOf('isAsked')];
+  const mayOpen = new Promise<void>((resolve) => {
+    shared.open = resolve;
+  });
+  (globalThis as unknown as Record<string, unknown>)[name] = Object.assign(shared, { mayOpen });
+  return { name, opening, asked, open: () => (shared.open as () => void)() };
+}
+
+/** Opens when it is told to, and never answers, whatever is aborted. */
+function slowVerifier(gate: string): string {
+  return `
+import { z } from '${import.meta.resolve('zod')}';
+const gate = globalThis['${gate}'];
+export const driver = {
+  apiVersion: 1, kind: 'verifier', type: 'slow', config: z.strictObject({}),
+  async open() {
+    gate.isOpening();
+    await gate.mayOpen;
+    return {
+      verify: () => { gate.isAsked(); return new Promise(() => {}); },
+      close: async () => {},
+    };
+  },
+};
+`;
+}

@@ -31,13 +31,24 @@ interface Started {
 /** Denies alice what the house allows her. */
 const stricter = (url: string) => settingsFor(url, { policy: '[]' });
 
-async function start(t: TestContext, options: FrontOptions, more: Readonly<Record<string, string>> = {}) {
+async function start(
+  t: TestContext,
+  options: FrontOptions,
+  more: Readonly<Record<string, string>> = {},
+  when: 'at once' | 'at rest' = 'at rest',
+) {
   const registry = await startMemoryRegistry();
   t.after(() => registry.close());
   registry.putImage('team/app', '1', tinyImageFor('amd64', 'hello'));
   const settings = settingsFor(registry.url, more);
   const front = await startFront(t, settings, options);
+  if (when === 'at rest') await rest(options);
   return { front, url: registry.url, settings } satisfies Started;
+}
+
+/** Long enough for the watch to have nothing to do: what changes then is seen by its marks alone. */
+async function rest({ watch = 0 }: FrontOptions): Promise<void> {
+  await sleep(10 * watch);
 }
 
 const statusOf = async (front: Front) => (await front.sendAs('alice', manifest)).status;
@@ -110,7 +121,7 @@ describe('a change is seen without a signal', () => {
   });
 
   test('what changes between the start and the first look', async (t) => {
-    const { front, url } = await start(t, { watch: 20 });
+    const { front, url } = await start(t, { watch: 20 }, {}, 'at once');
     front.configure(stricter(url));
     await until('it is taken', () => applied(front).length === 1);
   });
@@ -163,6 +174,7 @@ describe('the swap of a Kubernetes volume is seen', () => {
       settingsFor(url, { verifiers: '[{ id: local, type: htpasswd, file: volume/users }]' }),
     );
     assert.equal(await statusOf(front), 200);
+    await rest({ watch: 20 });
     volume.swap({ users: await htpasswd({ ...passwords, alice: 'another' }) });
     await until('it is taken', () => applied(front).length === 2);
     assert.deepEqual(applied(front)[1]?.changed, ['verifiers[0].file']);
@@ -182,6 +194,7 @@ describe('the swap of a Kubernetes volume is seen', () => {
     const { front } = await start(t, { watch: 20, files }, more);
     rmSync(join(front.directory, 'volume'), { recursive: true });
     const volume = new Volume(join(front.directory, 'volume'), volumeOf(0));
+    await rest({ watch: 20 });
     volume.swap(volumeOf(1));
     await until('it is taken', () => applied(front).length === 1);
     assert.deepEqual(applied(front)[0]?.changed, ['tls.certificate', 'tls.key']);
@@ -195,6 +208,7 @@ describe('the swap of a Kubernetes volume is seen', () => {
     symlinkSync('volume/proxy.yaml', join(front.directory, 'proxy.yaml'));
     const changed = text.replace('routes:', 'trustedProxies: [192.0.2.1]\nroutes:');
     assert.ok(changed.includes(url), 'the house');
+    await rest({ watch: 20 });
     volume.swap({ 'proxy.yaml': changed });
     await until('it is taken', () => applied(front).length === 1);
     assert.deepEqual(applied(front)[0]?.changed, ['trustedProxies']);

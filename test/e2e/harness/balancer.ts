@@ -39,10 +39,10 @@ export async function startBalancer(
 function passOn(request: IncomingMessage, response: ServerResponse, to: string): void {
   const [host, port] = to.split(':');
   const { method, url: path, rawHeaders } = request;
-  const asked = httpRequest({ host, port, method, path, headers: pairs(rawHeaders), agent: false });
+  const asked = httpRequest({ host, port, method, path, headers: endToEnd(rawHeaders), agent: false });
   asked.on('error', () => response.destroy());
   asked.once('response', (answer) => {
-    response.writeHead(answer.statusCode ?? 502, pairs(answer.rawHeaders));
+    response.writeHead(answer.statusCode ?? 502, endToEnd(answer.rawHeaders));
     answer.on('error', () => response.destroy());
     answer.pipe(response);
   });
@@ -54,12 +54,7 @@ function passOn(request: IncomingMessage, response: ServerResponse, to: string):
 /** Fields of a connection are between two neighbours (RFC 9110 section 7.6.1). */
 const ofConnection = ['connection', 'keep-alive'];
 
-function pairs(rawHeaders: readonly string[]): Record<string, string[]> {
-  const headers: Record<string, string[]> = {};
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const [name = '', value = ''] = rawHeaders.slice(i, i + 2);
-    if (ofConnection.includes(name.toLowerCase())) continue;
-    headers[name] = [...(headers[name] ?? []), value];
-  }
-  return headers;
+/** Name, value, name, value, … */
+function endToEnd(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter((_, i) => !ofConnection.includes(rawHeaders[i - (i % 2)]?.toLowerCase() ?? ''));
 }
