@@ -4,13 +4,14 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type FromServer, type Load, loads, type Usage, type Version, warmUp } from './http-versions-load.js';
 
-// npm run bench:http-versions [RUNS]
+// npm run bench:http-versions [-- RUNS [LOADS]]        LOADS: only those whose name begins so
 //
 // What HTTP/2 towards clients would cost the server in CPU time and memory, beside HTTP/1.1; see docs/adr/0007. Each run
 // has a server process of its own, and the versions take turns.
 
 const versions: readonly Version[] = ['HTTP/1.1', 'HTTP/2'];
 const runs = Number(process.argv[2] ?? 5);
+const wanted = process.argv[3] ?? '';
 
 /** Of the server: CPU microseconds of a unit, and the peak of resident bytes. Of the client: microseconds of a unit. */
 interface Measured {
@@ -88,7 +89,7 @@ function tell(load: Load, measured: ReadonlyMap<Version, readonly Measured[]>): 
 
 const { model = '' } = cpus()[0] ?? {};
 console.log(`Node ${process.version}, ${cpus().length} × ${model}, medians of ${runs} alternating runs`);
-for (const load of loads) {
+for (const load of loads.filter(({ name }) => name.startsWith(wanted))) {
   const measured = new Map<Version, Measured[]>(versions.map((version) => [version, []]));
   for (let run = 0; run < runs; run++) {
     for (const version of versions) measured.get(version)?.push(await measure(load, version));

@@ -156,8 +156,9 @@ export class FrontServer {
         'content-type': 'application/json',
         'content-length': body.length,
         'cache-control': 'no-store',
+        ...closeUnlessRead(request),
       });
-      response.end(body);
+      await exchange.end(body);
       outcome = { status: 200, sent: body.length };
     } catch (error) {
       outcome = await this.#fail(exchange, error, { kind: 'token', host });

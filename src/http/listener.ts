@@ -213,6 +213,11 @@ export class Listener {
         socket.destroy(); // it was only kept alive
         return;
       }
+      if (current.req.complete && !current.headersSent) {
+        // It waits for us: an upstream may take long to store a layer, and has limits of its own.
+        socket.setTimeout(this.#limits.idle);
+        return;
+      }
       this.#metrics.refused('idle');
       cut(socket);
     });

@@ -97,4 +97,15 @@ describe('threat 21: giant manifests that are pushed, and pushes that stop', () 
     assert.equal(patched.status, 202, patched.text);
     assert.equal(patched.headers.range, '0-11');
   });
+
+  test('a push that waits for the upstream to store it is not cut', async (t) => {
+    const registry = await startMemoryRegistry();
+    t.after(() => registry.close());
+    const front = await startWith(t, registry.url, '1s');
+    const ask: Ask = (target, options) => front.sendAs('alice', target, options);
+    const session = await openUpload(ask, 'app');
+    registry.faults.add({ method: 'PATCH' }, { delay: 3_500 }, 1);
+    const patched = await patchUpload(ask, session, Readable.from([Buffer.from('hello')]));
+    assert.equal(patched.status, 202, patched.text);
+  });
 });
