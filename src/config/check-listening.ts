@@ -7,16 +7,25 @@ import type { Finding } from './problem.js';
 export function checkListening(raw: unknown): readonly Finding[] {
   const core = isMapping(raw) ? raw : {};
   const findings: Finding[] = [];
-  const { externalUrl, listen, admin } = coreSchema.shape;
+  const { externalUrl, listen, admin, tls } = coreSchema.shape;
   const url = externalUrl.safeParse(core.externalUrl).data;
   if (core.tls !== undefined && url?.protocol === 'http:') {
     findings.push({ path: ['externalUrl'], message: 'expected https://, because `tls` serves HTTPS' });
   }
-  const front = listen.safeParse(core.listen).data;
-  const inner = admin.safeParse(core.admin).data?.listen;
-  if (front !== undefined && inner !== undefined && collide(front, inner)) {
-    const message = `expected another port than that of \`listen\`, which is ${printListenAddress(front)}`;
-    findings.push({ path: ['admin', 'listen'], message });
+  const taken: [string, ListenAddress][] = [];
+  const addresses = [
+    [['listen'], listen.safeParse(core.listen).data],
+    [['admin', 'listen'], admin.safeParse(core.admin).data?.listen],
+    [['tls', 'redirectFrom'], tls.safeParse(core.tls).data?.redirectFrom],
+  ] as const;
+  for (const [path, address] of addresses) {
+    if (address === undefined) continue;
+    const other = taken.find(([, earlier]) => collide(earlier, address));
+    if (other !== undefined) {
+      const message = `expected another port than that of \`${other[0]}\`, which is ${printListenAddress(other[1])}`;
+      findings.push({ path: [...path], message });
+    }
+    taken.push([path.join('.'), address]);
   }
   return findings;
 }

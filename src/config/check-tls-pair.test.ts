@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import * as x509 from '@peculiar/x509';
 import { FilePath } from '../settings/file-path.js';
-import { checkTlsPair } from './check-tls-pair.js';
+import { checkAuthorities, checkTlsPair } from './check-tls-pair.js';
 import { printPath } from './problem.js';
 
 let directory: string;
@@ -98,6 +98,22 @@ for (const [name, certificate, key, expected] of [
 it('a chain with a damaged certificate', async () => {
   assert.match((await check('broken-chain.crt', 'tls.key')).join(), /^tls: TLS cannot use the certificate/);
 });
+
+for (const [ca, expected] of [
+  ['tls.crt', []],
+  ['absent', []],
+  ['text', ['tls.clientCertificates.ca: text holds no certificate; expected PEM with BEGIN CERTIFICATE']],
+  ['damaged.crt', ['tls.clientCertificates.ca: damaged.crt holds a damaged certificate']],
+] as const) {
+  it(`authorities of client certificates: ${ca}`, async () => {
+    const path = ['tls', 'clientCertificates'];
+    const findings = await checkAuthorities({ ca: new FilePath(ca, 'file') }, path, directory);
+    assert.deepEqual(
+      findings.map((one) => `${printPath(one.path)}: ${one.message}`),
+      expected,
+    );
+  });
+}
 
 async function check(certificate: string, key: string): Promise<readonly string[]> {
   const pair = { certificate: new FilePath(certificate, 'file'), key: new FilePath(key, 'file') };

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { describeError } from '../errors.js';
+import { authoritiesFault } from '../settings/authorities.js';
 import type { FilePath } from '../settings/file-path.js';
 import type { Finding, SettingPath } from './problem.js';
 
@@ -28,6 +29,17 @@ export async function checkTlsPair(
   }
   const message = togetherFault(certificate, key);
   return message === undefined ? [] : [{ path, message }];
+}
+
+/** Finds a file of authorities that no client certificate can be checked against. */
+export async function checkAuthorities(
+  { ca }: { readonly ca: FilePath },
+  path: SettingPath,
+  baseDirectory: string,
+): Promise<readonly Finding[]> {
+  const part = await read(ca, baseDirectory, (pem) => authoritiesFault(pem) ?? { pem });
+  if (part === undefined || !('fault' in part)) return [];
+  return [{ path: [...path, 'ca'], message: `${ca.text} ${part.fault}` }];
 }
 
 type Part<T> = { readonly pem: string; readonly value: T } | { readonly fault: string };

@@ -715,6 +715,23 @@ describe('listening twice', () => {
   }
 });
 
+it('does not redirect from where something else listens', async () => {
+  const tls = (from: string) => `tls: { certificate: a, key: b, redirectFrom: "${from}" }\n`;
+  const about = async (text: string) => {
+    const result = await load(text);
+    const all = 'problems' in result ? result.problems : [];
+    return all.filter(({ path }) => path === 'tls.redirectFrom').map(({ message }) => message);
+  };
+  const admin = 'admin: { listen: "127.0.0.1:9090" }\n';
+  assert.deepEqual(await about(`${good}${tls('0.0.0.0:80')}${admin}`), []);
+  assert.deepEqual(await about(`${good}${tls('127.0.0.1:5000')}${admin}`), [
+    'expected another port than that of `listen`, which is 0.0.0.0:5000',
+  ]);
+  assert.deepEqual(await about(`${good}${tls(':9090')}${admin}`), [
+    'expected another port than that of `admin.listen`, which is 127.0.0.1:9090',
+  ]);
+});
+
 describe('rules for places that there are', () => {
   for (const [name, text] of [
     [

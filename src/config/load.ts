@@ -6,7 +6,7 @@ import { checkListening } from './check-listening.js';
 import { checkReferences } from './check-references.js';
 import { checkRuleNames } from './check-rule-names.js';
 import { checkRulePlaces } from './check-rule-places.js';
-import { checkTlsPair } from './check-tls-pair.js';
+import { checkAuthorities, checkTlsPair } from './check-tls-pair.js';
 import type {
   Configuration,
   NamedFile,
@@ -61,6 +61,10 @@ export async function loadConfiguration(
   if (tls !== undefined) {
     findings.push(...(await checkFiles(tls, ['tls'], baseDirectory, environment)));
     findings.push(...(await checkTlsPair(tls, ['tls'], baseDirectory)));
+    if (tls.clientCertificates) {
+      const path = ['tls', 'clientCertificates'];
+      findings.push(...(await checkAuthorities(tls.clientCertificates, path, baseDirectory)));
+    }
   }
   if (findings.length > 0 || 'findings' in core) {
     return { problems: inOrder(findings.map((finding) => yaml.problem(finding))) };

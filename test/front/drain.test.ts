@@ -188,7 +188,7 @@ describe('a proxy that is told to stop', () => {
     assert.deepEqual(await reloading, [], 'it is neither applied nor failed');
   });
 
-  test('closes what requests do not let go of, those of earlier configurations too', async (t) => {
+  test('ends requests that a driver does not answer, those of earlier configurations too', async (t) => {
     const { front, registry } = await start(t, { drainTimeout: '50ms' });
     const gate = gateOf(t);
     writeFileSync(join(front.directory, 'slow.mjs'), slowVerifier(gate.name));
