@@ -18,6 +18,8 @@ export interface ReloaderParts {
 
 /** Milliseconds between two looks at the files; a change counts when two looks in a row see the same. */
 const lookEvery = 1_000;
+/** Looks in a row that may each see something else: one file that never rests must not keep the others from being read. */
+const maxUnsettledLooks = 10;
 /** Looks after which a configuration that was bad is tried again: what it misses may be there by now. */
 const retryAfterLooks = 10;
 /** Changed settings that are told one by one. */
@@ -58,10 +60,17 @@ export class Reloader {
   watch(every = lookEvery): void {
     let before: string | undefined;
     let looks = 0;
+    let unsettled = 0;
     const look = async () => {
       const marks = await fileMarks(this.#watched());
-      const isSettled = marks === before;
+      unsettled = marks === before ? 0 : unsettled + 1;
       before = marks;
+      const isRestless = unsettled > maxUnsettledLooks;
+      const isSettled = unsettled === 0 || isRestless;
+      if (isRestless) {
+        unsettled = 0;
+        this.#parts.log.warn({ event: 'reload' }, 'a file changes with every look: it is read all the same');
+      }
       const isRetry = this.#problem !== undefined && ++looks % retryAfterLooks === 0;
       if (isSettled && (marks !== this.#marks || isRetry)) await this.reload('file');
       if (!this.#isClosed) setTimeout(look, every).unref();

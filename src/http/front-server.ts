@@ -182,12 +182,15 @@ export class FrontServer {
     if (event !== undefined) parts.audit.record(event);
   }
 
-  async #publish(
-    { exchange, parts }: Work,
-    contentType: string,
-    print: (tokens: TokenIssuer) => string,
-  ): Promise<void> {
+  async #publish(work: Work, contentType: string, print: (tokens: TokenIssuer) => string): Promise<void> {
+    const { exchange, parts } = work;
     const { request, response, host } = exchange;
+    try {
+      this.#admitAddress(work);
+    } catch (error) {
+      await this.#fail(exchange, error, { kind: 'token', host });
+      return;
+    }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       await this.#fail(exchange, new RegistryError('UNSUPPORTED'), { kind: 'token', host });
       return;

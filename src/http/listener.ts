@@ -63,6 +63,19 @@ interface Connection {
   isLast: boolean;
 }
 
+/**
+ * What Node's parser takes, and two servers in a row may understand differently: no host or several (RFC 9112 section
+ * 3.2), and a transfer coding beside chunked, or with HTTP/1.0 (section 6.1).
+ */
+function isMalformed({ httpVersion, headers, rawHeaders }: IncomingMessage): boolean {
+  const hosts = rawHeaders.filter(
+    (name, i) => i % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host',
+  );
+  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1')) return true;
+  const coding = headers['transfer-encoding'];
+  return coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked');
+}
+
 /** A listening HTTP/1.1 server that bounds what its clients take, and that can be drained. */
 export class Listener {
   readonly #server: Server;
@@ -192,10 +205,8 @@ export class Listener {
   #serve(): void {
     const serve = (request: IncomingMessage, response: ServerResponse) =>
       this.#inTurn(request, response, () => {
-        // RFC 9112 section 3.2
-        if (request.httpVersion === '1.1' && request.headers.host === undefined) {
-          this.#refuse(response, 400, 'malformed');
-        } else if (request.rawHeaders.length > 2 * maxHeaders) this.#refuse(response, 431, 'headers-large');
+        if (isMalformed(request)) this.#refuse(response, 400, 'malformed');
+        else if (request.rawHeaders.length > 2 * maxHeaders) this.#refuse(response, 431, 'headers-large');
         else this.#handle(request, response);
       });
     const server = this.#server;

@@ -35,6 +35,10 @@ describe('parseTarget', () => {
       { kind: 'upload', repository: 'a', mount: { digest, from: 'b/c' } },
     ],
     [
+      `/v2/a/blobs/uploads/s?mount=${digest}&from=b/c&digest=${digest}`,
+      { kind: 'upload', repository: 'a', session: 's', digest },
+    ],
+    [
       `/v2/a/blobs/uploads/?mount=${encodeURIComponent(digest)}`,
       { kind: 'upload', repository: 'a', mount: { digest } },
     ],

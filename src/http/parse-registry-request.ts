@@ -59,7 +59,8 @@ function parseRepositoryPath(rest: string, query: string): RegistryOperation | u
 function parseUpload(repository: ReturnType<typeof name>, session: string, query: string): RegistryOperation {
   const parameters = new URLSearchParams(query);
   const digest = parameters.get('digest');
-  const mount = parameters.get('mount');
+  // A mount is another way to begin; where an upload goes on it means nothing.
+  const mount = session === '' ? parameters.get('mount') : null;
   const from = parameters.get('from');
   return {
     kind: 'upload',

@@ -10,6 +10,7 @@ import {
 import { RegistryError } from '../errors.js';
 import type { Digest } from '../reference/digest.js';
 import { printReference } from '../reference/reference.js';
+import type { RepositoryName } from '../reference/repository-name.js';
 import type { Scope } from '../reference/scope.js';
 import type { Destination, RouteTable } from '../routing/route-table.js';
 import { answerWrite } from './answer-write.js';
@@ -24,10 +25,19 @@ type RepositoryOperation = Exclude<RegistryOperation, { kind: 'ping' | 'catalog'
 
 type Mount = NonNullable<Extract<RepositoryOperation, { kind: 'upload' }>['mount']>;
 
-interface MountSource {
+/** What a request names. */
+interface Named extends Pick<ClientRequest, 'host' | 'ns'> {
+  readonly repository: RepositoryName;
+}
+
+/** Where a name leads, or why it leads nowhere: the error to answer to whoever was let in. */
+interface Found {
+  readonly canonical: RepositoryName;
+  readonly destination: Destination | RegistryError;
+}
+
+interface MountSource extends Found {
   readonly digest: Digest;
-  /** Undefined where no route takes it. */
-  readonly destination: Destination | undefined;
   readonly scope: Scope;
 }
 
@@ -50,14 +60,11 @@ export class RegistryService {
 
   /** @throws RegistryError */
   async handle(request: ClientRequest, record: AccessRecord, o: CallOptions): Promise<ClientResponse> {
-    const { operation, method, host, ns } = request;
+    const { operation, method, host } = request;
     if (operation.kind === 'ping' || operation.kind === 'catalog') {
       return this.#withoutRepository(request, record, o);
     }
-    const { routes } = this.#parts;
-    const name = ns === undefined ? operation.repository : routes.mirrored(host, ns, operation.repository);
-    const destination = routes.resolve(host, name);
-    const canonical = destination?.canonical ?? name;
+    const { canonical, destination } = this.#find({ ...request, repository: operation.repository });
     record.repository = canonical;
     describeOperation(operation, record);
     const wanted = requiredScope(method, operation, canonical);
@@ -65,12 +72,7 @@ export class RegistryService {
     record.wanted = [...(wanted ? [wanted] : []), ...(source ? [source.scope] : [])];
     record.action = wanted?.actions.join(',') ?? '';
     const authority = await authorise(this.#parts, request, wanted, record, o);
-    if (destination === undefined) {
-      throw new RegistryError('NAME_UNKNOWN', {
-        detail: { name: operation.repository },
-        reason: 'no route takes it',
-      });
-    }
+    if (destination instanceof RegistryError) throw destination;
     record.upstream = destination.upstreamId;
     record.upstreamRepository = destination.upstreamName;
     const place = { service: host.service, destination };
@@ -81,6 +83,22 @@ export class RegistryService {
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
     return this.#answer(request, response, place);
+  }
+
+  /** Why there is no destination is not for whoever was not let in: it tells which routes there are. */
+  #find({ host, ns, repository }: Named): Found {
+    const { routes } = this.#parts;
+    let canonical = repository;
+    try {
+      if (ns !== undefined) canonical = routes.mirrored(host, ns, repository);
+      const destination = routes.resolve(host, canonical);
+      if (destination !== undefined) return { canonical: destination.canonical, destination };
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      return { canonical, destination: error };
+    }
+    const no = { detail: { name: repository }, reason: 'no route takes it' };
+    return { canonical, destination: new RegistryError('NAME_UNKNOWN', no) };
   }
 
   async #withoutRepository(
@@ -130,9 +148,8 @@ export class RegistryService {
   #mountSource({ operation, host }: ClientRequest): MountSource | undefined {
     if (operation.kind !== 'upload' || operation.mount?.from === undefined) return undefined;
     const { digest, from } = operation.mount;
-    const destination = this.#parts.routes.resolve(host, from);
-    const scope: Scope = { type: 'repository', name: destination?.canonical ?? from, actions: ['pull'] };
-    return { digest, destination, scope };
+    const found = this.#find({ host, repository: from });
+    return { ...found, digest, scope: { type: 'repository', name: found.canonical, actions: ['pull'] } };
   }
 
   /**
@@ -226,7 +243,8 @@ async function mountFrom(
   { upstreamId }: Destination,
   authority: Authority,
 ): Promise<Mount | undefined> {
-  if (destination?.upstreamId !== upstreamId || !(await authority.allows(scope))) return undefined;
+  if (destination instanceof RegistryError || destination.upstreamId !== upstreamId) return undefined;
+  if (!(await authority.allows(scope))) return undefined;
   return { digest, from: destination.upstreamName };
 }
 

@@ -103,11 +103,12 @@ describe('requests of one address', () => {
       () => front.sendAs('alice', '/v2/app/manifests/1', { method: 'PUT', body: 'x' }),
       () => front.sendAs('alice', '/token?scope=repository:app:pull'),
       () => front.send('/token', { method: 'POST', body: 'grant_type=password' }),
+      () => front.send('/token/jwks.json'),
     ]) {
       assertRefused(await ask());
     }
     assert.deepEqual(registry.requests, []);
-    assert.match(await front.metrics(), /^registry_proxy_request_refusals_total\{limit="address"\} 6$/m);
+    assert.match(await front.metrics(), /^registry_proxy_request_refusals_total\{limit="address"\} 7$/m);
     assert.match(await front.metrics(), /^registry_proxy_requests_open 2$/m);
     await held[0]?.leave();
     await eventually(pull, 200);

@@ -260,7 +260,9 @@ upstreams:
 routes:
   - { prefix: "mirror/", upstream: hub, ns: [docker.io, registry-1.docker.io] }
   - { prefix: "elsewhere/", upstream: elsewhere }
-policy: [{ names: ["local:bob"], repositories: ["mirror/**"], actions: [pull] }]
+policy:
+  - { names: ["local:bob"], repositories: ["mirror/**"], actions: [pull] }
+  - { names: ["local:alice"], repositories: ["**"], actions: [pull] }
 `,
     );
     const path = (ns: string) => `/v2/library/alpine/manifests/3?ns=${ns}`;
@@ -276,7 +278,10 @@ policy: [{ names: ["local:bob"], repositories: ["mirror/**"], actions: [pull] }]
 
     hub.forgetRequests();
     for (const ns of ['gcr.io', new URL(elsewhere.url).host, 'docker.io.evil.test', 'evil-docker.io']) {
-      assertError(await front.sendAs('bob', path(ns)), 404, 'NAME_UNKNOWN');
+      assertError(await front.sendAs('alice', path(ns)), 404, 'NAME_UNKNOWN');
+      // Which ones are listed is not for those who were not let in.
+      assertError(await front.sendAs('bob', path(ns)), 403, 'DENIED');
+      assert.equal((await front.send(path(ns))).status, 401);
     }
     for (const ns of [
       '',

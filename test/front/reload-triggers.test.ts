@@ -136,6 +136,23 @@ describe('a change is seen without a signal', () => {
   });
 });
 
+test('a file that never rests does not keep the others from being read, and is told of', async (t) => {
+  const { front, url } = await start(t, { watch: 20 });
+  const users = join(front.directory, 'users.htpasswd');
+  let stamp = 1_000_000;
+  const restless = setInterval(() => utimesSync(users, ++stamp, stamp), 3);
+  t.after(() => clearInterval(restless));
+  front.configure(stricter(url));
+  await until('it was taken over', () => applied(front).length > 0);
+  assert.equal(await statusOf(front), 403);
+  assert.ok(
+    front
+      .logLines()
+      .some(({ level, message }) => level === 'warn' && /changes with every look/.test(String(message))),
+    'nobody was told',
+  );
+});
+
 describe('the swap of a Kubernetes volume is seen', () => {
   let certificates: readonly TestCertificate[];
   before(async () => {

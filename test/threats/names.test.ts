@@ -106,6 +106,8 @@ policy: [{ names: ["local:alice"], repositories: ["**"], actions: [pull, push, d
               assert.notEqual(end, 'open');
               continue;
             }
+            // What our own rewriting makes of a name is not told before somebody is let in.
+            if (answer?.status === 401 && authorization === '' && isTooLongOnlyUpstream(name)) continue;
             assert.ok(
               [400, 404, 405].includes(answer?.status ?? 0),
               `${method} ${operation}: ${answer?.status} ${answer?.body}`,
