@@ -15,6 +15,33 @@ function principal(name: string, attributes: Principal['attributes'] = {}): Prin
   return { verifier: 'corp', name, kind: 'human', groups: [], attributes };
 }
 
+/** The set of all ends, part by part. */
+function matchesBySets({ parts }: RepositoryGlob, name: string, who: Principal): boolean {
+  let ends = new Set([0]);
+  for (const part of parts) {
+    const reached = new Set<number>();
+    for (const start of ends) {
+      if (part.kind === 'star' || part.kind === 'stars') {
+        for (let at = start; at <= name.length; at++) {
+          reached.add(at);
+          if (part.kind === 'star' && name[at] === '/') break;
+        }
+        continue;
+      }
+      const value =
+        part.kind === 'literal'
+          ? part.text
+          : part.of === 'name'
+            ? who.name
+            : who.attributes[part.of.attribute];
+      if (typeof value !== 'string' || (part.kind === 'value' && !isRepositoryComponent(value))) return false;
+      if (name.startsWith(value, start)) reached.add(start + value.length);
+    }
+    ends = reached;
+  }
+  return ends.has(name.length);
+}
+
 describe('a glob', () => {
   for (const [pattern, matching, others] of [
     ['**', ['a', 'a/b', 'a/b/c'], []],
@@ -119,6 +146,31 @@ describe('a glob', () => {
         assert.equal(matchesGlob(glob(text), candidate, principal('x')), simple(text, candidate));
       }),
       { numRuns: 3000 },
+    );
+  });
+
+  it('matches what following every place a part can end at matches, also with values', () => {
+    const part = fc.constantFrom(
+      'a',
+      'b',
+      '/',
+      '-',
+      '*',
+      '**',
+      '${principal.name}',
+      '${principal.attributes.x}',
+    );
+    const pattern = fc
+      .array(part, { minLength: 1, maxLength: 7 })
+      .map((parts) => parts.join('').replace(/\*{2,}/g, '**'));
+    const text = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-'), maxLength: 9 });
+    const value = fc.constantFrom('a', 'b', 'ab', 'a-b', 'A', '*', 'a/b', '');
+    fc.assert(
+      fc.property(pattern, text, value, fc.option(value), (of, name, first, second) => {
+        const who = principal(first, second === null ? {} : { x: second });
+        assert.equal(matchesGlob(glob(of), name, who), matchesBySets(glob(of), name, who));
+      }),
+      { numRuns: 10_000 },
     );
   });
 

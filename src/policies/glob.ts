@@ -57,35 +57,60 @@ export function globAttributes(glob: RepositoryGlob): readonly string[] {
  * could not be (a slash, a star, upper case) matches nothing, so it can neither inject a pattern nor climb a level.
  */
 export function matchesGlob(glob: RepositoryGlob, name: string, who: Principal): boolean {
-  // Where in the name the parts so far can end. Unlike a pattern of many stars this never tries the same place twice.
-  let ends: ReadonlySet<number> = new Set([0]);
+  let ends: Ends = { at: [0], andAllAfter: false };
   for (const part of glob.parts) {
-    if (part.kind === 'literal') ends = afterText(name, ends, part.text);
-    else if (part.kind === 'star') ends = afterStar(name, ends, '/');
-    else if (part.kind === 'stars') ends = afterStar(name, ends);
+    if (part.kind === 'star') ends = afterStar(name, ends);
+    else if (part.kind === 'stars') ends = { at: ends.at.slice(0, 1), andAllAfter: true };
     else {
-      const value = part.of === 'name' ? who.name : textOf(who.attributes[part.of.attribute]);
-      if (value === undefined || !isRepositoryComponent(value)) return false;
-      ends = afterText(name, ends, value);
+      const text = part.kind === 'literal' ? part.text : componentOf(part.of, who);
+      if (text === undefined) return false;
+      ends = afterText(name, ends, text);
     }
+    // A catalogue asks about every name there is: most of them end here, at the first part.
+    if (ends.at.length === 0) return false;
   }
-  return ends.has(name.length);
+  return ends.andAllAfter || ends.at.at(-1) === name.length;
 }
 
-function afterText(name: string, starts: ReadonlySet<number>, text: string): ReadonlySet<number> {
-  return new Set([...starts].filter((at) => name.startsWith(text, at)).map((at) => at + text.length));
+/**
+ * Where in the name the parts so far can end, in ascending order. Unlike a pattern of many stars this never tries the
+ * same place twice.
+ */
+interface Ends {
+  readonly at: readonly number[];
+  /** Also everywhere after the first of them. */
+  readonly andAllAfter: boolean;
 }
 
-/** Everywhere from a start on, up to the first `border`. */
-function afterStar(name: string, starts: ReadonlySet<number>, border?: string): ReadonlySet<number> {
-  const ends = new Set<number>();
-  for (const start of starts) {
-    for (let at = start; at <= name.length && !ends.has(at); at++) {
-      ends.add(at);
-      if (name[at] === border) break;
+function afterText(name: string, { at, andAllAfter }: Ends, text: string): Ends {
+  const ends: number[] = [];
+  if (andAllAfter) {
+    const [first = name.length] = at;
+    for (let found = name.indexOf(text, first); found >= 0; found = name.indexOf(text, found + 1)) {
+      ends.push(found + text.length);
     }
+  } else {
+    for (const start of at) if (name.startsWith(text, start)) ends.push(start + text.length);
   }
-  return ends;
+  return { at: ends, andAllAfter: false };
+}
+
+/** Everywhere from a start on, up to the next slash. */
+function afterStar(name: string, starts: Ends): Ends {
+  if (starts.andAllAfter) return starts;
+  const ends: number[] = [];
+  for (const start of starts.at) {
+    const slash = name.indexOf('/', start);
+    const last = slash < 0 ? name.length : slash;
+    for (let end = Math.max(start, (ends.at(-1) ?? -1) + 1); end <= last; end++) ends.push(end);
+  }
+  return { at: ends, andAllAfter: false };
+}
+
+/** @returns undefined for what is no path component */
+function componentOf(of: 'name' | { readonly attribute: string }, who: Principal): string | undefined {
+  const value = of === 'name' ? who.name : textOf(who.attributes[of.attribute]);
+  return value !== undefined && isRepositoryComponent(value) ? value : undefined;
 }
 
 function textOf(value: AttributeValue | undefined): string | undefined {

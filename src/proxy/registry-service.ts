@@ -8,6 +8,7 @@ import {
   requestHeaders,
 } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { ByteBudget } from '../protocol/byte-budget.js';
 import type { Digest } from '../reference/digest.js';
 import { printReference } from '../reference/reference.js';
 import type { RepositoryName } from '../reference/repository-name.js';
@@ -18,7 +19,7 @@ import { type Authority, type AuthorityParts, authorise } from './authorise.js';
 import type { Catalog } from './catalog.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
 import { requiredScope } from './required-scope.js';
-import { readList, rewriteTagsList } from './rewrite.js';
+import { clientsTagsList } from './rewrite.js';
 import { type UploadPlace, UploadSessions } from './upload-sessions.js';
 
 type RepositoryOperation = Exclude<RegistryOperation, { kind: 'ping' | 'catalog' }>;
@@ -52,6 +53,7 @@ export interface RegistryServiceParts extends AuthorityParts {
 export class RegistryService {
   readonly #parts: RegistryServiceParts;
   readonly #sessions: UploadSessions;
+  readonly #lists = new ByteBudget('lists');
 
   constructor(parts: RegistryServiceParts) {
     this.#parts = parts;

@@ -18,6 +18,10 @@ export interface AuthorizedRequest {
   readonly redirects: 'follow' | 'hand-on' | 'refuse';
   /** How long the answer may take; `headers` where it is missing. */
   readonly answerWithin?: OutgoingRequest['answerWithin'];
+  /** Whose connections it takes. */
+  readonly pool?: OutgoingRequest['pool'];
+  /** It may be sent again where its connection ends before an answer. */
+  readonly repeatable?: boolean;
   /**
    * Asked about a 403 before our credential is blamed for it; it reads the answer's body away.
    *
@@ -76,7 +80,7 @@ export class AuthorizedClient {
   }
 
   async #sendOnce(request: AuthorizedRequest, shown: Shown): Promise<Outcome> {
-    const { method, target, headers, body, answerWithin, signal } = request;
+    const { method, target, headers, body, answerWithin, pool, repeatable, signal } = request;
     const outgoing = {
       method,
       url: target.url,
@@ -88,6 +92,8 @@ export class AuthorizedClient {
       },
       ...(body !== undefined && { body }),
       ...(answerWithin !== undefined && { answerWithin }),
+      ...(pool !== undefined && { pool }),
+      ...(repeatable !== undefined && { repeatable }),
       signal,
     };
     const answer = await this.#transport.send(outgoing);

@@ -21,6 +21,8 @@ export async function fetchList(
     target: call.target,
     headers: up,
     redirects: 'follow',
+    // A client reads referrers as slowly as it likes; whoever asks for the other lists reads them whole.
+    ...(call.operation.kind === 'referrers' && method === 'GET' && ({ pool: 'blobs' } as const)),
     signal: call.signal,
   });
   const { answer, redirected } = outcome;

@@ -1,6 +1,7 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { RegistryResponse } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { type HeldBytes, heldBody, OverBudget } from '../protocol/byte-budget.js';
 import { readBounded } from '../protocol/read-bounded.js';
 import { type Digest, digestAlgorithm, digestOf, isComputable, isDigest } from '../reference/digest.js';
 import { contentLength, downwardHeaders, isEncoded, upwardHeaders } from './answer-headers.js';
@@ -65,31 +66,38 @@ async function getManifest(
     cut(answer.body);
     throw new RegistryError('UNAVAILABLE', { reason: 'the upstream compresses a manifest unasked' });
   }
-  const declared = contentLength(answer);
-  const bytes = await readManifest(tools, call, answer.body, declared);
-  headers.set('content-length', String(bytes.length));
-  headers.set('docker-content-digest', verified(call, headers, bytes, declared));
-  return { status: 200, headers, body: Readable.from([bytes], { objectMode: false }) };
+  const held = tools.memory.open();
+  try {
+    const declared = contentLength(answer);
+    const bytes = await readManifest(tools, call, answer.body, { declared, held });
+    headers.set('content-length', String(bytes.length));
+    headers.set('docker-content-digest', verified(call, headers, bytes, declared));
+    return { status: 200, headers, body: heldBody(bytes, held, call.signal) };
+  } catch (error) {
+    held.release();
+    throw error;
+  }
 }
 
 async function readManifest(
   tools: UpstreamTools,
   call: UpstreamCall<OperationOf<'manifest'>>,
   body: Readable,
-  length: number | undefined,
+  { declared, held }: { readonly declared: number | undefined; readonly held: HeldBytes },
 ): Promise<Buffer> {
   const tooLarge = new RegistryError('MANIFEST_INVALID', {
     message: `manifest is larger than ${maxManifest} bytes`,
   });
-  if (length !== undefined && length > maxManifest) {
+  if (declared !== undefined && declared > maxManifest) {
     cut(body);
     throw tooLarge;
   }
   let bytes: Buffer | undefined;
   try {
-    bytes = await readBounded(body, maxManifest, tools.bodyTime);
+    bytes = await readBounded(body, maxManifest, tools.bodyTime, held);
   } catch (error) {
     if (call.signal.aborted) throw call.signal.reason;
+    if (error instanceof OverBudget) throw error;
     throw cutShort(error);
   }
   if (bytes === undefined) throw tooLarge;

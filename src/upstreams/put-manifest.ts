@@ -1,5 +1,6 @@
 import type { RegistryResponse } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { type HeldBytes, OverBudget } from '../protocol/byte-budget.js';
 import { readBounded } from '../protocol/read-bounded.js';
 import { type Digest, digestAlgorithm, digestOf, isComputable, isDigest } from '../reference/digest.js';
 import { writeHeaders } from './answer-headers.js';
@@ -22,16 +23,26 @@ const taken = [200, 201, 202];
  * OCI distribution-spec v1.1, "Pushing Manifests". A manifest is held in memory: it is small, nothing of one that is
  * cut short goes up, and it can be sent again where a token was stale.
  *
- * @throws RegistryError MANIFEST_INVALID with status 413 over 4 MiB, SIZE_INVALID where the client's body is not whole
+ * @throws RegistryError MANIFEST_INVALID with status 413 over 4 MiB, SIZE_INVALID where the client's body is not whole,
+ *   TOOMANYREQUESTS where too much of others is held
  */
 export async function putManifest(tools: UpstreamTools, call: ManifestCall): Promise<RegistryResponse> {
-  const bytes = await readManifest(tools, call);
+  const held = tools.memory.open();
+  try {
+    return await put(tools, call, await readManifest(tools, call, held));
+  } finally {
+    held.release();
+  }
+}
+
+async function put(tools: UpstreamTools, call: ManifestCall, bytes: Buffer): Promise<RegistryResponse> {
   const type = call.request.headers.get('content-type');
   const outcome = await tools.client.send({
     method: 'PUT',
     target: call.target,
     headers: type === undefined ? {} : { 'content-type': type },
     body: bytes,
+    repeatable: true,
     redirects: 'refuse',
     forbidden: forbidden(tools, call),
     signal: call.signal,
@@ -44,7 +55,11 @@ export async function putManifest(tools: UpstreamTools, call: ManifestCall): Pro
   return { status: 201, headers };
 }
 
-async function readManifest(tools: UpstreamTools, { request, signal }: ManifestCall): Promise<Buffer> {
+async function readManifest(
+  tools: UpstreamTools,
+  { request, signal }: ManifestCall,
+  held: HeldBytes,
+): Promise<Buffer> {
   const { body, headers } = request;
   if (body === undefined) return Buffer.alloc(0);
   const tooLarge = new RegistryError('MANIFEST_INVALID', {
@@ -55,9 +70,10 @@ async function readManifest(tools: UpstreamTools, { request, signal }: ManifestC
   if (length !== undefined && Number(length) > maxManifest) throw tooLarge;
   let bytes: Buffer | undefined;
   try {
-    bytes = await readBounded(body, maxManifest, tools.bodyTime);
+    bytes = await readBounded(body, maxManifest, tools.bodyTime, held);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
+    if (error instanceof OverBudget) throw error;
     throw new RegistryError('SIZE_INVALID', { reason: 'the client cut its manifest short', cause: error });
   }
   if (bytes === undefined) throw tooLarge;

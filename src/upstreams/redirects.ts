@@ -42,13 +42,14 @@ export async function followRedirects(
   upstream: URL,
 ): Promise<Answer> {
   let answer = first;
+  const { method, signal, pool } = request;
   let { url, headers } = request;
   for (let hop = 0; isRedirect(answer); hop++) {
     discard(answer.body);
     if (hop === maxHops) throw refused(`more than ${maxHops} times`);
     url = redirectTarget(answer, url, upstream);
     if (url.origin !== upstream.origin) headers = withoutAuthorization(headers);
-    answer = await transport.send({ method: request.method, url, headers, signal: request.signal });
+    answer = await transport.send({ method, url, headers, signal, ...(pool && { pool }) });
   }
   return answer;
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { type CredentialSource, type DriverDependencies, defineDriver } from '../contracts/index.js';
+import { ByteBudget } from '../protocol/byte-budget.js';
 import { isRegistryHost, parseRegistryHost } from '../reference/registry-host.js';
 import { isRepositoryComponent } from '../reference/repository-name.js';
 import { Secret } from '../secret.js';
@@ -75,7 +76,7 @@ const config = z.strictObject({
     .min(1)
     .max(10_000)
     .default(1024)
-    .describe('Connections to one origin at the same time; more requests wait.'),
+    .describe('Connections to one origin at the same time for blobs, and as many for all else; more requests wait.'),
 });
 
 type RegistryConfig = z.output<typeof config>;
@@ -136,6 +137,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
       userNames: () => credentials.names,
       blobs: settings.blobs,
       bodyTime: settings.timeouts.headers + settings.timeouts.idle,
+      memory: new ByteBudget('manifests'),
       clock,
       log,
       metrics,

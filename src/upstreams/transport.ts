@@ -22,7 +22,7 @@ export interface Timeouts {
 
 export interface TransportSettings {
   readonly timeouts: Timeouts;
-  /** An origin's connections at the same time. */
+  /** An origin's connections at the same time, in each of the two pools. */
   readonly connections: number;
   /** Trusted beyond the system's roots. */
   readonly secureContext?: SecureContext;
@@ -37,6 +37,13 @@ export interface OutgoingRequest {
   readonly body?: string | Uint8Array | Readable;
   /** Which time is the answer's; `headers` where it is missing. */
   readonly answerWithin?: 'headers' | 'commit';
+  /**
+   * `blobs`: it moves as fast as a client does, or takes the longer the larger a blob is. Such requests have connections
+   * of their own, so that slow clients keep no manifest and no token waiting.
+   */
+  readonly pool?: 'blobs';
+  /** It does no harm twice, and has no stream for a body. GET and HEAD need not say it. */
+  readonly repeatable?: boolean;
   /** Aborting it cuts the connection, also while the answer's body streams. */
   readonly signal: AbortSignal;
 }
@@ -60,21 +67,24 @@ export interface Transport {
 const idleConnection = 30_000;
 
 /**
- * HTTP/1.1 pools, one an origin: a single HTTP/2 connection would put all blobs under one flow-control window.
+ * HTTP/1.1 pools, two an origin: a single HTTP/2 connection would put all blobs under one flow-control window.
  */
 export class PooledTransport implements Transport {
-  readonly #dispatcher: Dispatcher;
+  readonly #blobs: Dispatcher;
+  readonly #others: Dispatcher;
   readonly #timeouts: Timeouts;
 
   constructor(settings: TransportSettings) {
     this.#timeouts = settings.timeouts;
-    this.#dispatcher = openDispatcher(settings);
+    this.#blobs = openDispatcher(settings);
+    this.#others = openDispatcher(settings);
   }
 
   async send(request: OutgoingRequest): Promise<Answer> {
-    // A kept-alive connection may be closed by the other side just as a request is sent. What changes nothing and
-    // has no body is sent again, once.
-    const again = request.body === undefined && (request.method === 'GET' || request.method === 'HEAD');
+    // A kept-alive connection may be closed by the other side just as a request is sent. What does no harm twice is
+    // sent again, once.
+    const isRead = request.body === undefined && (request.method === 'GET' || request.method === 'HEAD');
+    const again = isRead || (request.repeatable === true && !(request.body instanceof Readable));
     try {
       return await this.#sendOnce(request);
     } catch (error) {
@@ -90,10 +100,11 @@ export class PooledTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy().catch(() => {});
+    await Promise.all([this.#blobs, this.#others].map((pool) => pool.destroy().catch(() => {})));
   }
 
-  async #sendOnce({ method, url, headers, body, signal, answerWithin }: OutgoingRequest): Promise<Answer> {
+  async #sendOnce(request: OutgoingRequest): Promise<Answer> {
+    const { method, url, headers, body, signal, answerWithin, pool } = request;
     signal.throwIfAborted();
     const cutter = new AbortController();
     const onAbort = () => cutter.abort(signal.reason);
@@ -104,7 +115,7 @@ export class PooledTransport implements Transport {
     const answerTime = this.#timeouts[answerWithin ?? 'headers'];
     const stop = this.#limit(streamed, answerTime, cutter);
     try {
-      const asked = this.#dispatcher.request({
+      const asked = (pool === 'blobs' ? this.#blobs : this.#others).request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: method as Dispatcher.HttpMethod,

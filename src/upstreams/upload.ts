@@ -122,6 +122,9 @@ interface Sent {
   readonly commits?: boolean;
 }
 
+/** What takes as long as its blob is large. */
+const forBlob = { answerWithin: 'commit', pool: 'blobs' } as const;
+
 /** A redirect is an answer like any other here: no body is sent where it leads. */
 function send(tools: UpstreamTools, call: UploadCall, { body, commits = false }: Sent = {}) {
   const { request, signal } = call;
@@ -132,7 +135,9 @@ function send(tools: UpstreamTools, call: UploadCall, { body, commits = false }:
     headers: body === undefined ? {} : bodyHeaders(request.headers),
     ...(body !== undefined && { body }),
     redirects: 'refuse',
-    ...(commits && { answerWithin: 'commit' as const }),
+    ...(commits && forBlob),
+    // A second upload that nobody goes on with is forgotten by its registry.
+    repeatable: request.method === 'POST' && body === undefined && !commits,
     forbidden: forbidden(tools, call),
     signal,
   });

@@ -1,10 +1,12 @@
 import type { Clock, Log, RegistryOperation, RegistryRequest } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import type { ByteBudget } from '../protocol/byte-budget.js';
 import type { AuthorizedClient, Outcome } from './authorized-client.js';
 import { cut } from './bodies.js';
 import type { OperationTarget } from './operation-target.js';
+import type { Hidden } from './public-message.js';
 import type { Answer } from './transport.js';
-import { answerError, type Hidden, limitError } from './upstream-errors.js';
+import { answerError, limitError } from './upstream-errors.js';
 import type { UpstreamMetrics } from './upstream-metrics.js';
 
 /** What every operation works with. */
@@ -17,6 +19,8 @@ export interface UpstreamTools {
   readonly blobs: 'redirect' | 'stream';
   /** Milliseconds for a manifest's whole body. */
   readonly bodyTime: number;
+  /** Of the manifests that are held, on their way up and down. */
+  readonly memory: ByteBudget;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: UpstreamMetrics;

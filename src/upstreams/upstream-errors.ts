@@ -1,8 +1,8 @@
 import type { RegistryMethod, RegistryOperation, RegistryRequest } from '../contracts/index.js';
 import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
 import { readBounded } from '../protocol/read-bounded.js';
-import { shorten } from '../reference/repository-name.js';
 import { cut } from './bodies.js';
+import { type Hidden, publicMessage } from './public-message.js';
 import type { Answer } from './transport.js';
 
 const maxErrorBody = 64 * 1024;
@@ -18,13 +18,6 @@ export class RepositoryRefused extends RegistryError {
 
 /** Our own codes for "authenticate" and "broken" are never taken from an upstream. */
 const ownCodes: readonly ErrorCode[] = ['UNAUTHORIZED', 'UNAVAILABLE', 'UNKNOWN'];
-
-/** What an upstream's message must not hold on its way to a client. */
-export interface Hidden {
-  readonly host: string;
-  readonly userNames: readonly string[];
-  readonly repository?: string;
-}
 
 /**
  * The error for an upstream's answer that is neither a success nor about our credentials. Reads the body away.
@@ -77,7 +70,8 @@ export async function answerError(
 /** Codes of a 403 that may be about access; those of a 403 that is not have their own. */
 const accessCodes: readonly (ErrorCode | undefined)[] = [undefined, 'DENIED', 'NAME_UNKNOWN'];
 /** Harbor: "will exceed the configured upper limit"; DigitalOcean: "registry contains 1 repositories, limit is 1". */
-const limitWords = /\b(?:quota|exceed\w*|limit\w*|immutable)\b/i;
+const quotaWords = /\b(?:quota|exceed\w*|limit\w*)\b/i;
+const immutableWords = /\bimmutable\b/i;
 
 /**
  * A 403 to a write that does not mean that we may not write: registries answer a full quota, or a tag that must not
@@ -87,14 +81,19 @@ const limitWords = /\b(?:quota|exceed\w*|limit\w*|immutable)\b/i;
  */
 export async function limitError(answer: Answer, hidden: Hidden): Promise<RegistryError | undefined> {
   const { code, message } = await readError(answer);
-  const isLimit = message !== undefined && limitWords.test(message);
-  if (accessCodes.includes(code) && !isLimit) return undefined;
-  const shown = publicMessage(message, hidden);
+  const own = ownLimitWords(message ?? '');
+  if (accessCodes.includes(code) && own === undefined) return undefined;
   return new RegistryError(code === undefined || code === 'NAME_UNKNOWN' ? 'DENIED' : code, {
     status: 403,
     reason: `the upstream answers 403 to a write: a limit of its own`,
-    message: shown ?? 'the registry refuses it for a limit of its own',
+    message: publicMessage(message, hidden) ?? own ?? 'the registry refuses it for a limit of its own',
   });
+}
+
+/** What it is about, where it must not be said in the upstream's words. @returns undefined where it is about neither */
+function ownLimitWords(message: string): string | undefined {
+  if (immutableWords.test(message)) return 'the registry lets nobody change this tag';
+  return quotaWords.test(message) ? "the registry's quota or limit is exceeded" : undefined;
 }
 
 /** What an upstream says about access, and about what is not there, names accounts and buckets: the table's text goes. */
@@ -141,19 +140,6 @@ async function readError(answer: Answer): Promise<ForeignError> {
 
 function isForeignCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code) && !ownCodes.includes(code as ErrorCode);
-}
-
-/** The upstream's words, where they tell nothing of what stands behind our names. */
-function publicMessage(
-  message: string | undefined,
-  { host, repository, userNames }: Hidden,
-): string | undefined {
-  if (message === undefined) return undefined;
-  const namespace = repository?.includes('/') ? repository.slice(0, repository.indexOf('/')) : undefined;
-  const secrets = ['://', host, repository, namespace, ...userNames];
-  const lower = message.toLowerCase();
-  if (secrets.some((text) => text && lower.includes(text.toLowerCase()))) return undefined;
-  return shorten(message, 300);
 }
 
 /** RFC 9110 section 10.2.3: seconds or a date. @returns seconds, at most a day */
