@@ -5,8 +5,7 @@ import { digestOf } from '../../src/reference/digest.js';
 import type { LoggedRequest, MemoryRegistry } from '../../src/testing/index.js';
 import { closeUpload, locationOf, openUpload, patchUpload } from '../harness/pushing.js';
 import { byHand, metric } from './harness/by-hand.js';
-import { type CommandResult, failedWith, succeeded } from './harness/command.js';
-import { startContainerd } from './harness/containerd.js';
+import { failedWith, succeeded } from './harness/command.js';
 import { type FaultyFront, logLines, startFaultyFront } from './harness/faulty-front.js';
 import { podman } from './harness/podman.js';
 import { startPushers } from './harness/pushers.js';
@@ -164,36 +163,25 @@ test('a token that expires in mid-push', async (t) => {
   const { proxy, registry, password } = front;
   const { withDocker, withSkopeo, newImage } = await startPushers(workspace, front);
   const image = await newImage(mebibyte);
-  const containerd = await startContainerd(workspace);
   const pod = podman(workspace);
-  const target = `${proxy.host}/containerd/big:1`;
-  succeeded(await containerd.pull(image, ['--plain-http']));
-  succeeded(await containerd.ctr(['images', 'tag', image, target]));
   succeeded(await pod.podman(['pull', '--tls-verify=false', image]));
-  const pushWithContainerd = () =>
-    containerd.ctr(['images', 'push', '--plain-http', '--user', `alice:${password}`, target]);
-  const clients = ['docker', 'skopeo', 'podman', 'containerd'];
+  // Not containerd 1.6: against any registry it may wait for ever when the PUT of a manifest is to be sent again.
+  const clients = ['docker', 'skopeo', 'podman'];
   // One of the layers takes longer than the token lives; the configuration and the manifest come after it.
   for (const client of clients) {
     const isUpload = ({ method, path }: LoggedRequest) =>
       /PATCH|PUT/.test(method) && path.includes(`/${client}/big/blobs/uploads/`);
     registry.faults.add(isUpload, { delay: 75_000 }, 1);
   }
-  const [byDocker, bySkopeo, byPodman, byContainerd] = await Promise.all([
+  const pushed = await Promise.all([
     withDocker(image, 'docker/big'),
     withSkopeo(image, 'skopeo/big'),
     pod.podman([
       ...['push', '--tls-verify=false', '--creds', `alice:${password}`],
       ...[image, `docker://${proxy.host}/podman/big:1`],
     ]),
-    pushWithContainerd(),
   ]);
-  for (const result of [byDocker, bySkopeo, byPodman]) succeeded(result as CommandResult);
-  // containerd before its #9274 repeats the expired token, and gives up; what is there it does not push again.
-  if (byContainerd?.code !== 0) {
-    failedWith(byContainerd as CommandResult, /invalid_token|unauthorized|401/i);
-    succeeded(await pushWithContainerd());
-  }
+  for (const result of pushed) succeeded(result);
   const granted = logLines(proxy, 'token').filter((line) => line.status === 200);
   for (const client of clients) {
     assert.ok(registry.store.manifest(`${client}/big`, '1'), `${client}: it is not there`);
