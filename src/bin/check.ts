@@ -1,6 +1,7 @@
 import { filePathsIn } from '../config/check-files.js';
 import type { Configuration } from '../config/configuration.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
+import { certificateWarning } from './certificate-life.js';
 import {
   Opener,
   OpeningError,
@@ -10,6 +11,7 @@ import {
   openVerifier,
   type Surroundings,
 } from './open-parts.js';
+import { readTlsFiles } from './tls-files.js';
 
 /**
  * What only opening can tell: a users file with a bad line, a rule for nobody. Opens what neither writes nor listens,
@@ -42,6 +44,16 @@ export async function checkOpening(
   }
   await opener.close();
   return problems;
+}
+
+/** What serves, and not as its operator would want it. @returns one line each */
+export async function checkWarnings(
+  { file, tls, baseDirectory }: Configuration,
+  { clock }: Surroundings,
+): Promise<readonly string[]> {
+  if (tls === undefined) return [];
+  const warning = certificateWarning((await readTlsFiles(tls, baseDirectory)).certificate, clock.now());
+  return warning === undefined ? [] : [`${file}: tls.certificate: ${warning}`];
 }
 
 /** What has a directory of its own may write there when it is opened. */

@@ -31,7 +31,7 @@ async function start(port: number): Promise<Demonstration> {
   const directory = await mkdtemp(join(tmpdir(), 'docker-registry-proxy-demo-'));
   try {
     registry.putImage('demo-project/hello', 'latest', tinyImage(message));
-    const password = randomBytes(9).toString('base64url');
+    const password = randomBytes(8).toString('hex');
     await writeFile(join(directory, 'users.htpasswd'), `demo:${await hash(password, 10)}\n`, { mode: 0o600 });
     await writeFile(join(directory, 'upstream-password'), upstreamAuth.password, { mode: 0o600 });
     const file = join(directory, 'config.yaml');
@@ -79,7 +79,11 @@ function settings(port: number, registryUrl: string): unknown {
       { prefix: 'hub/', upstream: 'hub' },
     ],
     verifiers: [{ id: 'local', type: 'htpasswd', file: 'users.htpasswd' }],
-    policy: [{ names: ['local:demo'], repositories: ['**'], actions: ['pull'] }],
+    catalog: ['hosted'],
+    policy: [
+      { names: ['local:demo'], repositories: ['*'], actions: ['pull', 'push'] },
+      { names: ['local:demo'], repositories: ['hub/**'], actions: ['pull'] },
+    ],
     token: { keys: { directory: 'keys' } },
     state: { type: 'memory' },
   };
@@ -96,6 +100,12 @@ Log in, then pull an image that is named demo-project/hello there:
   docker login ${host} --username demo --password ${password}
   docker pull ${host}/hello
   docker run --rm ${host}/hello
+
+Push one:
+
+  docker tag ${host}/hello ${host}/mine
+  docker push ${host}/mine
+  curl -u demo:${password} http://${host}/v2/_catalog
 
 From Docker Hub, where this machine reaches it:
 

@@ -5,7 +5,7 @@ import { describeError } from '../errors.js';
 import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
-import { checkOpening } from './check.js';
+import { checkOpening, checkWarnings } from './check.js';
 import { exitCodes, fail } from './exit.js';
 import { explain, QuestionError } from './explain.js';
 import { OpeningError, type Surroundings } from './open-parts.js';
@@ -60,6 +60,9 @@ program
     const configuration = await requireConfiguration(config);
     const problems = await checkOpening(configuration, quiet());
     if (problems.length > 0) fail(problems.join('\n'), exitCodes.usage);
+    for (const warning of await checkWarnings(configuration, quiet())) {
+      process.stderr.write(`warning: ${warning}\n`);
+    }
     process.stdout.write(`${config}: fine\n`);
   });
 

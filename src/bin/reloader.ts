@@ -43,6 +43,7 @@ export class Reloader {
     this.#parts = parts;
     this.#metrics = reloadMetrics(parts.metrics);
     this.#metrics.success.set({}, 1);
+    for (const result of ['applied', 'failed', 'unchanged']) this.#metrics.reloads.add({ result }, 0);
   }
 
   /** Never rejects. A second call waits for the first. After `close` nothing is done. */

@@ -34,6 +34,7 @@ export async function serve(file: string): Promise<void> {
   const lost = metrics.counter('log_lines_lost_total', 'Log lines not written: dropped, or writing failed', [
     'how',
   ]);
+  for (const how of ['dropped', 'failed']) lost.add({ how }, 0);
   const stream = new LogStream(1, (how, lines) => lost.add({ how }, lines));
   const log = createLog(configuration.log.level, stream);
   const end = async () => {
@@ -129,7 +130,9 @@ export function stopSignal(): AbortSignal {
     if (!asked.signal.aborted) {
       askedAt = Date.now();
       asked.abort(signal);
-    } else if (Date.now() - askedAt > sameSignal) process.exit(exitCodes.failed);
+    } else if (Date.now() - askedAt > sameSignal) {
+      fail(`${signal} again: ended at once, without waiting for what is under way`, exitCodes.failed);
+    }
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);

@@ -8,6 +8,7 @@ import { redirectHandler } from '../http/redirect.js';
 import type { TlsContext } from '../http/tls-gate.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { AddressRanges, plainAddress } from '../settings/address-range.js';
+import { certificateLife, certificateWarning } from './certificate-life.js';
 import type { Generation } from './generation.js';
 import { readTlsFiles } from './tls-files.js';
 
@@ -59,7 +60,7 @@ export class Servers {
   async open(): Promise<void> {
     const { listen, admin, tls, baseDirectory } = this.#opened;
     const { log, metrics, clock } = this.#surroundings;
-    this.#tls = tls && (await readTlsFiles(tls, baseDirectory));
+    if (tls) this.#use(await readTlsFiles(tls, baseDirectory));
     if (admin) {
       const handle = adminHandler({ metrics, isReady: () => this.isReady });
       this.#admin = await Listener.open({ ...admin.listen, handle, metrics, log, name: 'admin' });
@@ -84,13 +85,27 @@ export class Servers {
     const { tls, baseDirectory } = configuration;
     if (this.#opened.tls && tls) {
       const context = await readTlsFiles(tls, baseDirectory);
-      if (!isDeepStrictEqual(context, this.#tls)) this.#listener?.replaceCertificate(context);
-      this.#tls = context;
+      if (!isDeepStrictEqual(context, this.#tls)) {
+        this.#listener?.replaceCertificate(context);
+        this.#use(context);
+      }
     }
     const bounds = boundsOf(configuration);
     this.#listener?.adjust(bounds);
     this.#redirect?.adjust(bounds);
     return unlike(this.#opened, configuration);
+  }
+
+  #use(tls: TlsContext): void {
+    const { metrics, log, clock } = this.#surroundings;
+    this.#tls = tls;
+    const ends = metrics.gauge(
+      'tls_certificate_end_timestamp_seconds',
+      'When the certificate we serve with expires, in seconds since the Unix epoch',
+    );
+    ends.set({}, certificateLife(tls.certificate).end / 1000);
+    const warning = certificateWarning(tls.certificate, clock.now());
+    if (warning !== undefined) log.warn({ event: 'certificate' }, warning);
   }
 
   /** The admin server last: it tells that we are not ready any more. @returns how many requests were cut */

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { access, open, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { describeError, hasCode } from '../errors.js';
 import { FilePath } from '../settings/file-path.js';
 import { isSecretSource } from '../settings/secret-source.js';
@@ -17,7 +17,7 @@ export async function checkFiles(
 ): Promise<readonly Finding[]> {
   if (typeof value !== 'object' || value === null || path.length > maxDepth) return [];
   if (value instanceof FilePath) {
-    const message = value.kind === 'file' ? await unreadable(resolve(baseDirectory, value.text)) : undefined;
+    const message = await unfit(resolve(baseDirectory, value.text), value.kind);
     return message === undefined ? [] : [{ path, message: `${value.text} ${message}` }];
   }
   if (isSecretSource(value) && 'env' in value) {
@@ -48,6 +48,47 @@ function entriesOf(value: object): readonly (readonly [string | number, unknown]
   if (value instanceof Map) return [...value].map(([key, inner]) => [String(key), inner]);
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null ? Object.entries(value) : [];
+}
+
+function unfit(file: string, kind: FilePath['kind']): Promise<string | undefined> {
+  if (kind === 'file') return unreadable(file);
+  return kind === 'directory' ? cannotBeDirectory(file) : unwritable(file);
+}
+
+/** One that is there may be read-only: what is in it may be enough. */
+async function cannotBeDirectory(directory: string): Promise<string | undefined> {
+  const parent = dirname(directory);
+  try {
+    return (await stat(directory)).isDirectory() ? undefined : 'is not a directory';
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT') || parent === directory) return `cannot be used: ${describeError(error)}`;
+  }
+  const isThere = await stat(parent).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) return cannotBeDirectory(parent);
+  return access(parent, constants.W_OK).then(
+    () => undefined,
+    () => `does not exist, and this user may not make it in ${parent}`,
+  );
+}
+
+async function unwritable(file: string): Promise<string | undefined> {
+  try {
+    if ((await stat(file)).isDirectory()) return 'is a directory; expected a file';
+    await access(file, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) return 'may not be written by this user';
+  }
+  return access(dirname(file), constants.W_OK).then(
+    () => undefined,
+    (error: unknown) =>
+      hasCode(error, 'ENOENT')
+        ? `cannot be made: there is no directory ${dirname(file)}`
+        : 'cannot be made: this user may not write its directory',
+  );
 }
 
 async function unreadable(file: string): Promise<string | undefined> {

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Driver, type DriverKind, driverApiVersion } from '../contracts/driver.js';
 import type { DriverMap } from '../plugins/driver-map.js';
 import { duration } from '../settings/duration.js';
-import { FilePath, readableFile } from '../settings/file-path.js';
+import { FilePath, ownDirectory, readableFile } from '../settings/file-path.js';
 import { secretSource } from '../settings/secret-source.js';
 import { loadConfiguration } from './load.js';
 import { formatProblem } from './problem.js';
@@ -74,7 +74,10 @@ const drivers: DriverMap = {
     jwt: fake('token-issuer', 'jwt', z.strictObject({ ttl: duration({ min: '60s' }).prefault('5m') })),
   },
   upstream: { registry: fake('upstream', 'registry', z.strictObject({ url: z.string() })) },
-  'state-store': { memory: fake('state-store', 'memory', none) },
+  'state-store': {
+    memory: fake('state-store', 'memory', none),
+    file: fake('state-store', 'file', z.strictObject({ path: ownDirectory() })),
+  },
 };
 
 const good = `
@@ -713,6 +716,55 @@ describe('listening twice', () => {
       assert.equal('problems' in result ? result.problems.length : 0, count);
     });
   }
+});
+
+describe('what is written', () => {
+  for (const [name, more, expected] of [
+    ['an audit log where it can be', 'audit: { file: audit.jsonl }', []],
+    ['standard output', 'audit: {}', []],
+    [
+      'an audit log without its directory',
+      'audit: { file: absent/audit.jsonl }',
+      ['audit.file: absent/audit.jsonl cannot be made: there is no directory '],
+    ],
+    [
+      'an audit log in place of a directory',
+      'audit: { file: . }',
+      ['audit.file: . is a directory; expected a file'],
+    ],
+    ['directories that can be made', 'state: { type: file, path: a/b/c }', []],
+    [
+      'a directory below a file',
+      'state: { type: file, path: users/state }',
+      ['state.path: users/state cannot be used: ENOTDIR'],
+    ],
+    [
+      'a file in place of a directory',
+      'state: { type: file, path: users }',
+      ['state.path: users is not a directory'],
+    ],
+  ] as const) {
+    it(name, async () => {
+      const result = await load(`${good}${more}\n`);
+      const found = 'problems' in result ? result.problems : [];
+      assert.equal(found.length, expected.length, JSON.stringify(found));
+      for (const [i, text] of expected.entries()) {
+        const { path = '', message = '' } = found[i] ?? {};
+        assert.ok(`${path}: ${message}`.startsWith(text), `${path}: ${message}`);
+      }
+    });
+  }
+
+  it('may be read-only where nothing has to be made', async () => {
+    await mkdir(join(directory, 'sealed'), { mode: 0o555 });
+    await chmod(directory, 0o555);
+    try {
+      const text = `${good}state: { type: file, path: sealed }\n`;
+      assert.ok('configuration' in (await load(text, undefined, asNobody)), 'it is refused');
+    } finally {
+      await chmod(directory, 0o755);
+    }
+  });
 });
 
 it('does not redirect from where something else listens', async () => {

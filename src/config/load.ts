@@ -57,6 +57,8 @@ export async function loadConfiguration(
   for (const { path, config } of configured.configs) {
     findings.push(...(await checkFiles(config, path, baseDirectory, environment)));
   }
+  const audit = coreSchema.shape.audit.safeParse((yaml.value as { audit?: unknown } | null)?.audit).data;
+  findings.push(...(await checkFiles(audit, ['audit'], baseDirectory, environment)));
   const tls = coreSchema.shape.tls.safeParse((yaml.value as { tls?: unknown } | null)?.tls).data;
   if (tls !== undefined) {
     findings.push(...(await checkFiles(tls, ['tls'], baseDirectory, environment)));

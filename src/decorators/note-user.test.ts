@@ -4,6 +4,7 @@ import type { ClientCredentials, Principal, Verifier } from '../contracts/index.
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
 import { noteUser } from './note-user.js';
+import { Throttled } from './throttle-verifier.js';
 
 const o = { signal: new AbortController().signal };
 const principal: Principal = { verifier: 'v', name: 'a', kind: 'human', groups: [], attributes: {} };
@@ -35,6 +36,14 @@ describe('noteUser', () => {
     for (const code of ['UNAVAILABLE', 'TOOMANYREQUESTS'] as const) {
       assert.equal(await noted(refuses(code)), undefined);
     }
+  });
+
+  test('one that is throttled, where a verifier knew it', async () => {
+    const throttled = (isKnown: boolean) => async () => {
+      throw new Throttled(isKnown, 1);
+    };
+    assert.equal(await noted(throttled(true)), 'alice');
+    assert.equal(await noted(throttled(false)), undefined);
   });
 
   test('none where none was shown', async () => {

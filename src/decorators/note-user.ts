@@ -1,6 +1,7 @@
 import type { Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { shorten } from '../reference/repository-name.js';
+import { Throttled } from './throttle-verifier.js';
 
 /**
  * A verifier that notes, for the log, the user name shown with a password: where it was accepted, and where a verifier
@@ -18,8 +19,9 @@ export function noteUser(verifier: Verifier, record: { user?: string }): Verifie
         if (principal !== undefined) note();
         return principal;
       } catch (error) {
-        // "Mine, and invalid". Whose a throttled name is, or one that cannot be looked up now, is not known.
-        if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') note();
+        // "Mine, and invalid". Whose a name is that cannot be looked up now is not known.
+        const isKnown = error instanceof Throttled && error.isKnown;
+        if (isKnown || (error instanceof RegistryError && error.code === 'UNAUTHORIZED')) note();
         throw error;
       }
     },

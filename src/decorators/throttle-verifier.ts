@@ -22,6 +22,23 @@ interface Failures {
   readonly since: number;
   /** Short keyed hashes of the passwords, at most as many as the limit. */
   readonly passwords: number[];
+  /** A verifier knew the name. */
+  isKnown: boolean;
+}
+
+/** Too many wrong passwords of one user from one address. */
+export class Throttled extends RegistryError {
+  /** True where a verifier knew the name, and refused the passwords. */
+  readonly isKnown: boolean;
+
+  /** @param retryAfter seconds */
+  constructor(isKnown: boolean, retryAfter: number) {
+    super('TOOMANYREQUESTS', {
+      message: 'too many failed logins for this user from this address',
+      retryAfter,
+    });
+    this.isKnown = isKnown;
+  }
 }
 
 /** What is known of failures and of logins under way. Outlives the verifier where a reload replaces that. */
@@ -102,11 +119,12 @@ export class ThrottleVerifier implements Verifier {
     this.#refuseBeyondLimit(user);
     try {
       const principal = await verify();
-      if (principal === undefined) this.#countFailure(user, password);
+      if (principal === undefined) this.#countFailure(user, password, false);
       else this.#memory.failures.delete(user);
       return principal;
     } catch (error) {
-      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED') this.#countFailure(user, password);
+      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED')
+        this.#countFailure(user, password, true);
       throw error;
     }
   }
@@ -114,23 +132,27 @@ export class ThrottleVerifier implements Verifier {
   #refuseBeyondLimit(user: string): void {
     const known = this.#present(user);
     if (known === undefined || known.passwords.length < this.#limits.failures) return;
-    throw new RegistryError('TOOMANYREQUESTS', {
-      message: 'too many failed logins for this user from this address',
-      retryAfter: Math.ceil((known.since + this.#limits.window - this.#clock.now()) / 1000),
-    });
+    throw new Throttled(
+      known.isKnown,
+      Math.ceil((known.since + this.#limits.window - this.#clock.now()) / 1000),
+    );
   }
 
   /** The same wrong password again is no guess: containerd shows each by POST and then by GET. */
-  #countFailure(user: string, password: number): void {
+  #countFailure(user: string, password: number, isKnown: boolean): void {
     const known = this.#present(user);
-    if (known === undefined) this.#remember(user, password);
-    else if (known.passwords.length < this.#limits.failures && !known.passwords.includes(password)) {
+    if (known === undefined) {
+      this.#remember(user, password, isKnown);
+      return;
+    }
+    known.isKnown ||= isKnown;
+    if (known.passwords.length < this.#limits.failures && !known.passwords.includes(password)) {
       known.passwords.push(password);
     }
   }
 
-  #remember(user: string, password: number): void {
-    const first = { since: this.#clock.now(), passwords: [password] };
+  #remember(user: string, password: number, isKnown: boolean): void {
+    const first = { since: this.#clock.now(), passwords: [password], isKnown };
     this.#memory.failures.set(user, first, { ttl: this.#limits.window });
   }
 

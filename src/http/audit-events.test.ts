@@ -9,8 +9,8 @@ import {
   type TokenExchange,
   tokenAuditEvent,
 } from './audit-events.js';
+import { ClientGone } from './client-gone.js';
 import { parseTarget } from './parse-registry-request.js';
-import { ClientGone } from './send-body.js';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const other = `sha256:${'1'.repeat(64)}`;

@@ -2,7 +2,7 @@ import type { AuditEvent, ClientCredentials, RegistryOperation } from '../contra
 import { errorTable, RegistryError } from '../errors.js';
 import type { AccessRecord } from '../proxy/client-request.js';
 import type { TokenRecord } from '../token/token-service.js';
-import { ClientGone } from './send-body.js';
+import { ClientGone, CutByUs } from './client-gone.js';
 
 /** How an exchange ended, and with whom. */
 export interface Ending {
@@ -137,7 +137,7 @@ function reasonOf(error: unknown, status: number): string | undefined {
     const isTold = error.message !== errorTable[error.code].message;
     return error.reason ?? (isTold ? error.message : undefined);
   }
-  if (error instanceof ClientGone) return error.message;
+  if (error instanceof ClientGone || error instanceof CutByUs) return error.message;
   const what = status < 400 ? 'the transfer broke off' : 'it failed unexpectedly';
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   return code !== undefined && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? `${what}: ${code}` : what;

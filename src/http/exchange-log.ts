@@ -2,9 +2,9 @@ import type { Log, Metrics } from '../contracts/index.js';
 import { describeError, RegistryError } from '../errors.js';
 import type { AccessRecord } from '../proxy/client-request.js';
 import type { TokenRecord } from '../token/token-service.js';
+import { ClientGone, CutByUs } from './client-gone.js';
 import type { Exchange } from './exchange.js';
 import { frontMetrics } from './front-metrics.js';
-import { ClientGone } from './send-body.js';
 
 /** How an exchange ended. */
 export interface Outcome {
@@ -35,6 +35,8 @@ export class ExchangeLog {
     this.#metrics.duration.observe({ operation }, seconds);
     this.#metrics.sent.add({ upstream }, outcome.sent);
     this.#metrics.received.add({ upstream }, exchange.received);
+    const by = cutBy(outcome);
+    if (by !== undefined) this.#metrics.cut.add({ operation, upstream, by });
     const { level, fields } = outcomeFields(outcome);
     this.#log[level](
       {
@@ -79,6 +81,13 @@ function outcomeFields({ error, status }: Outcome) {
   if (error === undefined) return { level, fields: {} };
   const code = error instanceof RegistryError ? { error: error.code } : {};
   return { level, fields: { ...code, reason: describeError(error) } };
+}
+
+/** Undefined where the transfer came to its end, or an error could be answered. */
+function cutBy({ error, status }: Outcome): 'client' | 'us' | 'upstream' | undefined {
+  if (error instanceof ClientGone) return 'client';
+  if (error instanceof CutByUs) return 'us';
+  return error !== undefined && status < 400 ? 'upstream' : undefined;
 }
 
 function methodLabel({ request: { method } }: Exchange): string {

@@ -5,8 +5,8 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RouteTable } from '../routing/route-table.js';
 import { AddressRanges } from '../settings/address-range.js';
+import { ClientGone } from './client-gone.js';
 import { Exchange } from './exchange.js';
-import { ClientGone } from './send-body.js';
 
 const parts = {
   routes: new RouteTable(new URL('https://docker.test'), [], new Map()),

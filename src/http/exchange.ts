@@ -5,9 +5,9 @@ import type { RouteTable } from '../routing/route-table.js';
 import type { ServedHost } from '../routing/served-host.js';
 import type { AddressRanges } from '../settings/address-range.js';
 import { clientAddress } from './client-address.js';
+import { whyGone } from './client-gone.js';
 import { endAnswer, hasBody } from './end-answer.js';
 import { RequestBody } from './request-body.js';
-import { ClientGone } from './send-body.js';
 
 /** What an exchange needs to know of the configuration. */
 export interface ExchangeParts {
@@ -23,7 +23,7 @@ export class Exchange {
   readonly id = randomUUID();
   readonly host: ServedHost;
   readonly connection: ClientCredentials['connection'];
-  /** Aborted when the client goes before it is answered. */
+  /** Aborted with a ClientGone or a CutByUs where the connection ends before the answer. */
   readonly signal: AbortSignal;
   readonly startedAt = performance.now();
   /** What the client showed about itself, once that was understood. */
@@ -34,7 +34,7 @@ export class Exchange {
   constructor(request: IncomingMessage, response: ServerResponse, parts: ExchangeParts) {
     const gone = new AbortController();
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort(new ClientGone());
+      if (!response.writableFinished) gone.abort(whyGone(response));
     });
     response.setHeader('x-request-id', this.id);
     this.request = request;

@@ -19,6 +19,11 @@ export function frontMetrics(metrics: Metrics) {
     ),
     sent: metrics.counter('sent_bytes_total', 'Body bytes sent to clients', ['upstream']),
     received: metrics.counter('received_bytes_total', 'Body bytes received from clients', ['upstream']),
+    cut: metrics.counter(
+      'transfers_cut_total',
+      'Transfers that did not come to their end, by who ended them',
+      ['operation', 'upstream', 'by'],
+    ),
     tokens: metrics.counter('token_requests_total', 'Token requests answered', ['status']),
   };
 }

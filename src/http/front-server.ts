@@ -16,6 +16,7 @@ import type { RegistryService } from '../proxy/registry-service.js';
 import type { TokenRecord, TokenService } from '../token/token-service.js';
 import { type Ending, registryAuditEvent, tokenAuditEvent } from './audit-events.js';
 import { parseAuthorization } from './authorization.js';
+import { CutByUs } from './client-gone.js';
 import { closeUnlessRead } from './end-answer.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
 import { Exchange, type ExchangeParts } from './exchange.js';
@@ -213,7 +214,10 @@ export class FrontServer {
 
   async #fail(exchange: Exchange, error: unknown, challenge: ChallengeFor): Promise<Outcome> {
     const { request, response, signal } = exchange;
-    if (signal.aborted) return { status: 499, sent: 0, error };
+    if (signal.aborted) {
+      const { reason } = signal;
+      return { status: reason instanceof CutByUs ? 503 : 499, sent: 0, error: reason };
+    }
     if (response.headersSent) {
       response.destroy();
       return { status: response.statusCode, sent: 0, error };

@@ -12,15 +12,17 @@ export type ListenerName = 'front' | 'redirect' | 'admin';
  * - `pipelining`: too many requests waited for their turn
  * - `idle`: no byte moved in the middle of a transfer
  */
-export type RefusalReason =
-  | 'connections'
-  | 'address'
-  | 'tls'
-  | 'headers-slow'
-  | 'headers-large'
-  | 'malformed'
-  | 'pipelining'
-  | 'idle';
+export const refusalReasons = [
+  'connections',
+  'address',
+  'tls',
+  'headers-slow',
+  'headers-large',
+  'malformed',
+  'pipelining',
+  'idle',
+] as const;
+export type RefusalReason = (typeof refusalReasons)[number];
 
 export interface ListenerMetrics {
   refused(reason: RefusalReason): void;
@@ -38,6 +40,8 @@ export function listenerMetrics(metrics: Metrics | undefined, listener: Listener
   );
   const connections = metrics.gauge('connections', 'Open client connections', ['listener']);
   connections.set({ listener }, 0);
+  // A counter that begins at its first event hides that one from whoever looks at increases.
+  for (const reason of refusalReasons) refusals.add({ listener, reason }, 0);
   return {
     refused: (reason) => refusals.add({ listener, reason }),
     open: (count) => connections.set({ listener }, count),

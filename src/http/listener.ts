@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { LimitSettings } from '../config/configuration.js';
 import type { Clock, Log, Metrics } from '../contracts/index.js';
+import { CutByUs } from './client-gone.js';
 import { ConnectionCount } from './connection-count.js';
 import { type ListenerMetrics, type ListenerName, listenerMetrics } from './listener-metrics.js';
 import { refuseRequest, refuseUnparsed, unparsed } from './refuse-request.js';
@@ -230,7 +231,7 @@ export class Listener {
         return;
       }
       this.#metrics.refused('idle');
-      cut(socket);
+      cut(socket, current, 'limits.idle');
     });
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const fault = unparsed(error);
@@ -311,7 +312,7 @@ export class Listener {
       const end = new Promise((resolve) => socket.once('close', resolve));
       // What was answered last may still be on its way out.
       if (current === undefined) socket.destroySoon();
-      else cut(socket);
+      else cut(socket, current, 'drainTimeout');
       return end;
     });
     await Promise.all(ended);
@@ -331,7 +332,8 @@ function because({ code, message }: NodeJS.ErrnoException): string {
  * Ends a connection so that what was under way does not look whole, even where only the end would tell: HTTP/1.0
  * without a length. With TLS the missing close_notify tells.
  */
-function cut(socket: Socket): void {
+function cut(socket: Socket, current: ServerResponse, bound: ConstructorParameters<typeof CutByUs>[0]): void {
   if ('encrypted' in socket) socket.destroy();
   else socket.resetAndDestroy();
+  current.destroy(new CutByUs(bound));
 }

@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { ClientGone } from './client-gone.js';
 import { RequestBody } from './request-body.js';
-import { ClientGone } from './send-body.js';
 
 const mebibyte = 1024 * 1024;
 

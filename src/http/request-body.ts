@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { ClientGone } from './send-body.js';
+import { ClientGone } from './client-gone.js';
 
 /**
  * The body of a request, read only as fast as it is asked for. Destroying it leaves the client's connection alone: that

@@ -23,6 +23,7 @@ export class RequestLimits {
       'Requests refused because too many were under way, by whose limit that was',
       ['limit'],
     );
+    for (const limit of ['address', 'principal']) this.#refusals.add({ limit }, 0);
     this.#gauge = metrics.gauge('requests_open', 'Requests under way, transfers with them');
     this.#gauge.set({}, 0);
   }

@@ -3,7 +3,8 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
-import { ClientGone, sendBody } from './send-body.js';
+import { ClientGone } from './client-gone.js';
+import { sendBody } from './send-body.js';
 
 interface Outcome {
   readonly sent: number;

@@ -1,12 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-
-/** Nobody is left to be answered: no fault of ours or of an upstream. */
-export class ClientGone extends Error {
-  constructor() {
-    super('the client went away');
-  }
-}
+import { whyGone } from './client-gone.js';
 
 /**
  * Sends a body as fast as the client takes it. When the body fails or ends short of its length, the client's
@@ -55,9 +49,9 @@ export function sendBody(
     response.once('finish', () => done());
     response.once('close', () => {
       body.destroy();
-      done(response.writableFinished ? undefined : new ClientGone());
+      done(response.writableFinished ? undefined : whyGone(response));
     });
-    if (response.destroyed) cut(new ClientGone());
+    if (response.destroyed) cut(whyGone(response));
     // It may have failed before anybody listened.
     else if (body.destroyed) cut(body.errored ?? new Error('the body was cut short'));
   });

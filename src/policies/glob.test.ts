@@ -175,11 +175,9 @@ describe('a glob', () => {
   });
 
   it('of many stars is matched in few steps', { timeout: 60_000 }, () => {
-    const many = glob(`${'**a*a'.repeat(60)}**b`);
-    assert.ok(
-      !matchesGlob(many, 'a'.repeat(255), principal('x')),
-      "!matchesGlob(many, 'a'.repeat(255), principal('x'))",
-    );
+    for (const text of [`${'**a*a'.repeat(60)}**b`, `${'*a'.repeat(60)}*b`]) {
+      assert.ok(!matchesGlob(glob(text), 'a'.repeat(255), principal('x')), text.slice(0, 20));
+    }
   });
 });
 

@@ -81,13 +81,41 @@ export function heldBody(bytes: Uint8Array, held: HeldBytes, signal: AbortSignal
     held.release();
     throw signal.reason;
   }
-  const body = Readable.from([bytes], { objectMode: false });
+  const body = new HeldBody(bytes, held);
   const onAbort = () => body.destroy(signal.reason);
   body.on('error', () => {}); // it may fail before its reader has come
   signal.addEventListener('abort', onAbort, { once: true });
-  body.once('close', () => {
-    signal.removeEventListener('abort', onAbort);
-    held.release();
-  });
+  body.once('close', () => signal.removeEventListener('abort', onAbort));
   return body;
+}
+
+/** Bytes. */
+const pieceSize = 64 * 1024;
+
+/**
+ * Gives copies in pieces: of bytes that are given as a whole the client's connection would hold all, long after this
+ * has ended.
+ */
+class HeldBody extends Readable {
+  readonly #held: HeldBytes;
+  #rest: Uint8Array;
+
+  constructor(bytes: Uint8Array, held: HeldBytes) {
+    super({ highWaterMark: pieceSize });
+    this.#rest = bytes;
+    this.#held = held;
+  }
+
+  override _read(): void {
+    const rest = this.#rest;
+    this.#rest = rest.subarray(pieceSize);
+    if (rest.length > 0) this.push(Buffer.from(rest.subarray(0, pieceSize)));
+    else this.push(null);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#rest = new Uint8Array();
+    this.#held.release();
+    done(error);
+  }
 }

@@ -1,20 +1,37 @@
 import { Readable } from 'node:stream';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { CallOptions, Clock, Policy, Principal, Upstream } from '../contracts/index.js';
+import {
+  type CallOptions,
+  type Clock,
+  type Policy,
+  type Principal,
+  qualifiedName,
+  type Upstream,
+} from '../contracts/index.js';
+import { clientNetwork } from '../decorators/client-network.js';
 import { RegistryError } from '../errors.js';
 import { type RepositoryName, shorten } from '../reference/repository-name.js';
 import type { Scope } from '../reference/scope.js';
 import type { RouteTable } from '../routing/route-table.js';
 import type { ServedHost } from '../routing/served-host.js';
 import type { ClientResponse } from './client-request.js';
-import { merged, NamesAtPlace, take } from './names-at-place.js';
+import { type Entry, merged, NamesAtPlace, take } from './names-at-place.js';
+import { Pace } from './pace.js';
 import { type RepositoryListLimits, UpstreamRepositories } from './upstream-repositories.js';
+import { VerdictMemory } from './verdicts.js';
+import { type WalkLimits, WalkQueue } from './walk-queue.js';
 
 const usualPage = 100;
 const largestPage = 1000;
 
-/** Names the policy decides on in one turn of the event loop. */
-const batchSize = 500;
+/** Names the policy decides on between two looks at the clock. */
+const batchSize = 50;
+
+const usualWalks: CatalogWalkLimits = { atOnce: 2, waiting: 32, ofOne: 8, time: 10_000 };
+
+export interface CatalogWalkLimits extends WalkLimits {
+  /** Milliseconds one request may work through names that are not shown. */
+  readonly time: number;
+}
 
 export interface CatalogParts {
   readonly routes: RouteTable;
@@ -23,6 +40,7 @@ export interface CatalogParts {
   readonly policy: Policy;
   readonly clock: Clock;
   readonly limits?: RepositoryListLimits;
+  readonly walks?: CatalogWalkLimits;
 }
 
 /** Whose catalogue is asked for, and where. */
@@ -44,17 +62,30 @@ interface Page {
 /**
  * distribution's catalogue (`docs/content/spec/api.md`, "Listing Repositories"), and of it what the client may pull:
  * canonical names of the asked host in the order of their bytes. It is whole, or it is refused.
+ *
+ * Who may pull the least is the most work, for a page is full only after a long walk. So walks wait for each other, go
+ * at a slow pace, and what the policy said of a name is remembered for as long as the list that has it.
  */
 export class Catalog {
   readonly #parts: CatalogParts;
   readonly #repositories: UpstreamRepositories;
+  readonly #queue: WalkQueue;
+  readonly #timeLimit: number;
+  readonly #pace = new Pace();
+  readonly #memory = new VerdictMemory();
 
   constructor(parts: CatalogParts) {
     this.#parts = parts;
+    const walks = parts.walks ?? usualWalks;
+    this.#queue = new WalkQueue(walks);
+    this.#timeLimit = walks.time;
     this.#repositories = new UpstreamRepositories(parts.upstreams, parts.clock, parts.limits);
   }
 
-  /** @throws RegistryError UNSUPPORTED with 400 for a bad `n`; UNAVAILABLE where a listed upstream does not list */
+  /**
+   * @throws RegistryError UNSUPPORTED with 400 for a bad `n`; UNAVAILABLE where a listed upstream does not list;
+   *   TOOMANYREQUESTS where too many ask, or this took too long: the next request then goes on where it ended
+   */
   async answer(request: CatalogRequest, o: CallOptions): Promise<ClientResponse> {
     const page = parsePage(request.page);
     const wanted = page.size === 0 ? 0 : page.size + 1; // one more tells whether there is a next page
@@ -72,41 +103,97 @@ export class Catalog {
 
   /** The first names after `last` that the client may pull. */
   async #permitted(
-    { host, who, address }: CatalogRequest,
+    request: CatalogRequest,
     last: string,
     count: number,
     o: CallOptions,
   ): Promise<readonly RepositoryName[]> {
-    const { routes, policy } = this.#parts;
+    const lists = await this.#lists(request, last, o);
+    return this.#queue.run(clientOf(request), o, () => this.#walk(merged(lists), request, count, o));
+  }
+
+  async #walk(
+    entries: Iterator<Entry, void>,
+    request: CatalogRequest,
+    count: number,
+    o: CallOptions,
+  ): Promise<readonly RepositoryName[]> {
     const found: RepositoryName[] = [];
-    const entries = merged(await this.#lists(host, last, o));
-    for (let batch = take(entries, batchSize); batch.length > 0; batch = take(entries, batchSize)) {
-      // A route may repeat what another one gives: such names stand side by side.
-      const names = new Set(
-        batch.flatMap(({ place, upstreamName }) => routes.nameAt(place, upstreamName) ?? []),
-      );
-      const scopes = [...names].filter((name) => name !== found.at(-1)).map(pullOf);
-      const decisions = await policy.decide(who, scopes, { service: host.service, address }, o);
-      for (const [i, { name }] of scopes.entries()) {
-        if (decisions[i]?.granted.includes('pull')) found.push(name);
-      }
-      if (found.length >= count) break;
-      await nextTurn();
-      o.signal.throwIfAborted();
+    let spent = 0;
+    let isDone = false;
+    while (!isDone) {
+      if (spent > this.#timeLimit) throw tooLong();
+      spent += await this.#pace.slice(o, async (isOver) => {
+        do {
+          const batch = take(entries, batchSize);
+          for (const name of await this.#shown(batch, request, o)) {
+            // A route may repeat what another one gives: such names stand side by side.
+            if (name !== found.at(-1)) found.push(name);
+          }
+          isDone = batch.length < batchSize || found.length >= count;
+        } while (!isDone && !isOver());
+      });
     }
     return found.slice(0, count);
   }
 
+  /** The names of those entries that the client may pull; the policy is asked about what is not known yet. */
+  async #shown(
+    batch: readonly Entry[],
+    { host, who, address }: CatalogRequest,
+    o: CallOptions,
+  ): Promise<readonly RepositoryName[]> {
+    const { routes, policy } = this.#parts;
+    const named = batch.flatMap((entry) => {
+      const name = routes.nameAt(entry.place, entry.upstreamName);
+      if (name !== undefined) return [{ entry, name }];
+      entry.verdicts.record(entry.index, false);
+      return [];
+    });
+    const unknown = named.filter(({ entry }) => !entry.verdicts.isShown(entry.index));
+    if (unknown.length > 0) {
+      const scopes = unknown.map(({ name }) => pullOf(name));
+      const decisions = await policy.decide(who, scopes, { service: host.service, address }, o);
+      for (const [i, { entry }] of unknown.entries()) {
+        entry.verdicts.record(entry.index, decisions[i]?.granted.includes('pull') ?? false);
+      }
+    }
+    return named.filter(({ entry }) => entry.verdicts.isShown(entry.index)).map(({ name }) => name);
+  }
+
   /** What no route of this host leads to is not asked for. */
-  async #lists(host: ServedHost, last: string, o: CallOptions): Promise<readonly NamesAtPlace[]> {
+  async #lists(request: CatalogRequest, last: string, o: CallOptions): Promise<readonly NamesAtPlace[]> {
+    const terms = this.#termsOf(request);
     const lists = this.#repositories.ids.map(async (id) => {
-      const places = this.#parts.routes.placesOf(host, id);
+      const places = this.#parts.routes.placesOf(request.host, id);
       if (places.length === 0) return [];
       const names = await this.#repositories.of(id, o);
-      return places.map((place) => new NamesAtPlace(place, names, last));
+      return places.map((place) => {
+        const verdicts = this.#memory.of(names, [...terms, id, place.prefix, place.rewrite]);
+        return new NamesAtPlace(place, names, verdicts, last);
+      });
     });
     return (await Promise.all(lists)).flat();
   }
+
+  /** All that a decision may depend on beside the name. */
+  #termsOf({ host, who, address }: CatalogRequest): readonly unknown[] {
+    const { verifier, name, kind, groups, attributes } = this.#parts.policy.relevant(who);
+    return [host.service, address, verifier, name, kind, groups, attributes];
+  }
+}
+
+/** Who waits for whom: an anonymous principal is everybody, so the network it comes from counts. */
+function clientOf({ who, address }: CatalogRequest): string {
+  return who.kind === 'anonymous' ? `anonymous ${clientNetwork(address)}` : qualifiedName(who);
+}
+
+function tooLong(): RegistryError {
+  return new RegistryError('TOOMANYREQUESTS', {
+    message: 'the catalogue takes long to read',
+    reason: 'it took too long to find a page of names to show',
+    retryAfter: 1,
+  });
 }
 
 /** As distribution reads it, but a larger page than the largest is cut down instead of refused. */

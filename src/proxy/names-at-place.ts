@@ -1,27 +1,33 @@
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { Place } from '../routing/route-table.js';
+import type { Verdicts } from './verdicts.js';
 
 /** A repository of an upstream, and what it would be called; the routes know whether that name is its own. */
 export interface Entry {
   readonly place: Place;
   readonly upstreamName: RepositoryName;
   readonly name: string;
+  readonly verdicts: Verdicts;
+  /** Its own among them. */
+  readonly index: number;
 }
 
 /**
- * Walks through the names that an upstream's repositories would have at one place. A common prefix takes the place of
- * another one, so they come in the order of the upstream's own.
+ * Walks through the names that an upstream's repositories would have at one place, without those known to be hidden. A
+ * common prefix takes the place of another one, so they come in the order of the upstream's own.
  */
 export class NamesAtPlace {
   readonly #place: Place;
   readonly #names: readonly RepositoryName[];
+  readonly #verdicts: Verdicts;
   #at: number;
   #entry: Entry | undefined;
 
-  /** @param names sorted  @param last only names after it */
-  constructor(place: Place, names: readonly RepositoryName[], last: string) {
+  /** @param names sorted  @param verdicts at this place  @param last only names after it */
+  constructor(place: Place, names: readonly RepositoryName[], verdicts: Verdicts, last: string) {
     this.#place = place;
     this.#names = names;
+    this.#verdicts = verdicts;
     this.#at = start(place, names, last);
     this.#entry = this.#read();
   }
@@ -37,10 +43,14 @@ export class NamesAtPlace {
   }
 
   #read(): Entry | undefined {
-    const { prefix, rewrite } = this.#place;
-    const upstreamName = this.#names[this.#at];
-    if (upstreamName === undefined || !upstreamName.startsWith(rewrite)) return undefined;
-    return { place: this.#place, upstreamName, name: prefix + upstreamName.slice(rewrite.length) };
+    const place = this.#place;
+    const verdicts = this.#verdicts;
+    while (verdicts.isHidden(this.#at)) this.#at++;
+    const index = this.#at;
+    const upstreamName = this.#names[index];
+    if (upstreamName === undefined || !upstreamName.startsWith(place.rewrite)) return undefined;
+    const name = place.prefix + upstreamName.slice(place.rewrite.length);
+    return { place, upstreamName, name, verdicts, index };
   }
 }
 

@@ -84,7 +84,7 @@ export class RegistryService {
     if (source && mount && response.status === 201) record.mountedFrom = source.scope.name;
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
-    return this.#answer(request, response, place);
+    return this.#answer(request, response, place, o);
   }
 
   /** Why there is no destination is not for whoever was not let in: it tells which routes there are. */
@@ -200,10 +200,11 @@ export class RegistryService {
     request: ClientRequest,
     response: RegistryResponse,
     place: UploadPlace,
+    o: CallOptions,
   ): ClientResponse | Promise<ClientResponse> {
     const { operation, method } = request;
     if (operation.kind === 'tags' || operation.kind === 'referrers') {
-      return this.#rewrite(request, operation, response);
+      return this.#rewrite(request, operation, response, o);
     }
     if (operation.kind === 'upload' || method === 'PUT') {
       return answerWrite(request, response, this.#sessions, place);
@@ -216,6 +217,7 @@ export class RegistryService {
     { ns }: ClientRequest,
     operation: RegistryOperation & { kind: 'tags' | 'referrers' },
     response: RegistryResponse,
+    { signal }: CallOptions,
   ): Promise<ClientResponse> {
     const path =
       operation.kind === 'tags'
@@ -227,12 +229,12 @@ export class RegistryService {
     if (operation.kind === 'referrers' || body === undefined) {
       return { ...rest, ...(body && { body }), ...link };
     }
-    const list = rewriteTagsList(await readList(body), operation.repository);
+    const list = await clientsTagsList(body, operation.repository, { budget: this.#lists, signal });
     const headers = new Map(response.headers);
     headers.set('content-type', 'application/json').set('content-length', String(list.length));
     headers.delete('content-encoding');
     headers.delete('etag');
-    return { ...rest, headers, body: Readable.from([list]), ...link };
+    return { ...rest, headers, body: list.body, ...link };
   }
 }
 
@@ -264,10 +266,15 @@ function forwardedHeaders({ headers, operation, method }: ClientRequest): Header
   );
 }
 
+/** A name where it stands by itself: `m` is a part of `manifest` as well. */
+function wholeName(name: string): RegExp {
+  return new RegExp(`(?<![\\w./-])${name.replaceAll('.', '\\.')}(?![\\w/-]|\\.\\w)`, 'g');
+}
+
 /** An upstream's refusal without the upstream's own repository name. */
 function inClientsWords(error: RegistryError, upstreamName: string, clientName: string): RegistryError {
   return new RegistryError(error.code, {
-    message: error.message.replaceAll(upstreamName, clientName),
+    message: error.message.replace(wholeName(upstreamName), clientName),
     status: error.status,
     ...(error.code !== 'UNAVAILABLE' && { detail: { name: clientName } }),
     ...(error.reason !== undefined && { reason: error.reason }),

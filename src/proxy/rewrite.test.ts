@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
-import { readList, rewriteTagsList } from './rewrite.js';
+import { ByteBudget } from '../protocol/byte-budget.js';
+import { clientsTagsList, readList, rewriteTagsList } from './rewrite.js';
 
 describe('rewriteTagsList', () => {
   for (const [what, body, tags] of [
@@ -74,5 +75,47 @@ describe('readList', () => {
     body.once('close', () => clearInterval(drops));
     await assert.rejects(readList(body, { size: 1_000_000, time: 50 }), { code: 'UNAVAILABLE' });
     assert.equal(body.destroyed, true);
+  });
+});
+
+describe('clientsTagsList', () => {
+  const tags = Array.from({ length: 1000 }, (_, i) => `tag-${i}`);
+  const theirs = Buffer.from(JSON.stringify({ name: 'inside/app', tags }));
+  const ours = Buffer.from(JSON.stringify({ name: 'app', tags }));
+  const signal = new AbortController().signal;
+  const list = (budget: ByteBudget, body = Readable.from([theirs])) =>
+    clientsTagsList(body, 'app', { budget, signal });
+
+  test('is held until its client has read it, or is gone', async () => {
+    const budget = new ByteBudget('lists', { total: 3 * theirs.length, free: 0 });
+    const first = await list(budget);
+    assert.equal(first.length, ours.length);
+    assert.equal(budget.used, ours.length);
+    const second = await list(budget);
+    await assert.rejects(list(budget), { code: 'TOOMANYREQUESTS', retryAfter: 1 });
+    assert.equal(budget.used, 2 * ours.length);
+    second.body.destroy();
+    assert.equal(budget.used, ours.length);
+    assert.deepEqual(await readList(first.body), ours);
+    assert.equal(budget.used, 0);
+  });
+
+  test('leaves nothing counted where it fails', async () => {
+    const budget = new ByteBudget('lists', { total: 2 * theirs.length, free: 0 });
+    const cut = new Readable({
+      read() {
+        this.push(theirs);
+        this.destroy(new Error('cut'));
+      },
+    });
+    const much = new ByteBudget('lists', { total: theirs.length + 10, free: 0 });
+    const little = new ByteBudget('lists', { total: theirs.length - 1, free: 0 });
+    const gone = AbortSignal.abort(new Error('the client left'));
+    await assert.rejects(list(budget, cut), { code: 'UNAVAILABLE' });
+    await assert.rejects(list(budget, Readable.from([Buffer.from('<html>')])), { code: 'UNAVAILABLE' });
+    await assert.rejects(list(much), { code: 'TOOMANYREQUESTS' });
+    await assert.rejects(list(little), { code: 'TOOMANYREQUESTS' });
+    await assert.rejects(clientsTagsList(Readable.from([theirs]), 'app', { budget, signal: gone }), /left/);
+    assert.deepEqual([budget.used, much.used, little.used], [0, 0, 0]);
   });
 });

@@ -45,9 +45,6 @@ export async function clientsTagsList(
     const list = rewriteTagsList(await readList(body, undefined, read), name);
     written.take(list.length);
     return { length: list.length, body: heldBody(list, written, signal) };
-  } catch (error) {
-    written.release();
-    throw error;
   } finally {
     read.release();
   }

@@ -17,12 +17,19 @@ const usualLimits: RepositoryListLimits = { names: 200_000, pages: 1000, time: 6
 /** Milliseconds a list is kept, so that paging does not ask again each time. */
 const keptFor = 30_000;
 
+/** Milliseconds a failure is kept, so that not every request walks through the pages of a broken upstream. */
+const failureKeptFor = 5_000;
+
 /** The most that distribution and GitLab let a client ask for. */
 const wantedPage = 'n=1000';
 
+/** What came of asking for one list. */
+type Outcome = { readonly names: readonly RepositoryName[] } | { readonly error: RegistryError };
+
 interface Kept {
-  readonly names: readonly RepositoryName[];
-  /** Milliseconds since the epoch. */
+  readonly outcome: Outcome;
+  /** Milliseconds since the epoch, as `until`. One that lies in the future is from before the clock was set back. */
+  readonly since: number;
   readonly until: number;
 }
 
@@ -32,7 +39,7 @@ export class UpstreamRepositories {
   readonly #clock: Clock;
   readonly #limits: RepositoryListLimits;
   readonly #kept = new Map<string, Kept>();
-  readonly #flights: SingleFlight<readonly RepositoryName[]>;
+  readonly #flights: SingleFlight<Outcome>;
 
   constructor(upstreams: ReadonlyMap<string, Upstream>, clock: Clock, limits = usualLimits) {
     this.#upstreams = upstreams;
@@ -47,39 +54,55 @@ export class UpstreamRepositories {
   }
 
   /**
-   * All repositories of one upstream, in the order of their bytes, each once.
+   * All repositories of one upstream, in the order of their bytes, each once; the same array for as long as it is kept.
    *
    * @throws RegistryError UNAVAILABLE where the list is not to be had whole
    */
   async of(id: string, o: CallOptions): Promise<readonly RepositoryName[]> {
-    const kept = this.#kept.get(id);
-    if (kept !== undefined && this.#clock.now() < kept.until) return kept.names;
+    const outcome = this.#present(id) ?? (await this.#ask(id, o));
+    if ('error' in outcome) throw outcome.error;
+    return outcome.names;
+  }
+
+  async #ask(id: string, o: CallOptions): Promise<Outcome> {
     try {
       return await this.#flights.run(id, o, async (signal) => {
-        const names = await this.#read(id, { signal });
-        this.#kept.set(id, { names, until: this.#clock.now() + keptFor });
-        return names;
+        const outcome = { names: await this.#read(id, { signal }) };
+        this.#keep(id, outcome, keptFor);
+        return outcome;
       });
     } catch (cause) {
+      // Who leaves is no failure of the upstream.
       if (o.signal.aborted) throw o.signal.reason;
-      const retryAfter = cause instanceof RegistryError ? cause.retryAfter : undefined;
-      throw new RegistryError('UNAVAILABLE', {
-        reason: `no catalogue of upstream ${id}`,
-        cause,
-        ...(retryAfter !== undefined && { retryAfter }),
-      });
+      const outcome = { error: unlisted(id, cause) };
+      this.#keep(id, outcome, failureKeptFor);
+      return outcome;
     }
+  }
+
+  #present(id: string): Outcome | undefined {
+    const kept = this.#kept.get(id);
+    const now = this.#clock.now();
+    return kept !== undefined && kept.since <= now && now < kept.until ? kept.outcome : undefined;
+  }
+
+  #keep(id: string, outcome: Outcome, time: number): void {
+    const since = this.#clock.now();
+    this.#kept.set(id, { outcome, since, until: since + time });
   }
 
   async #read(id: string, o: CallOptions): Promise<readonly RepositoryName[]> {
     const upstream = this.#upstreams.get(id);
     if (upstream === undefined) throw unusable('it is not listed');
-    const names: unknown[] = [];
+    const names: RepositoryName[] = [];
+    let listed = 0;
     const seen = new Set<string>();
     let response = await firstPage(upstream, o);
     for (;;) {
-      for (const name of await namesIn(response)) names.push(name);
-      if (names.length > this.#limits.names) throw unusable(`over ${this.#limits.names} names`);
+      const page = await namesIn(response);
+      listed += page.length;
+      if (listed > this.#limits.names) throw unusable(`over ${this.#limits.names} names`);
+      for (const name of page) if (isName(name)) names.push(name);
       const { nextPage } = response;
       if (nextPage === undefined) return sorted(names);
       if (seen.has(nextPage)) throw unusable('its pages lead back to an earlier one');
@@ -119,12 +142,23 @@ async function namesIn({ body }: RegistryResponse): Promise<readonly unknown[]> 
   return names;
 }
 
-/** Without what is no name: it could not be pulled by it. */
-function sorted(names: readonly unknown[]): readonly RepositoryName[] {
-  const valid = names.filter(
-    (name): name is RepositoryName => typeof name === 'string' && isRepositoryName(name),
-  );
-  return [...new Set(valid)].sort();
+/** What is no name could not be pulled by it. */
+function isName(name: unknown): name is RepositoryName {
+  return typeof name === 'string' && isRepositoryName(name);
+}
+
+/** Each once. Most upstreams list them in this order already, and sorting costs little then. */
+function sorted(names: RepositoryName[]): readonly RepositoryName[] {
+  return names.sort().filter((name, i) => name !== names[i - 1]);
+}
+
+function unlisted(id: string, cause: unknown): RegistryError {
+  const retryAfter = cause instanceof RegistryError ? cause.retryAfter : undefined;
+  return new RegistryError('UNAVAILABLE', {
+    reason: `no catalogue of upstream ${id}`,
+    cause,
+    ...(retryAfter !== undefined && { retryAfter }),
+  });
 }
 
 function unusable(reason: string, cause?: unknown): RegistryError {

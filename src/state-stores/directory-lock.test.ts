@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -29,6 +34,7 @@ function setUp(t: TestContext) {
   const taken: DirectoryLock[] = [];
   t.after(async () => {
     for (const lock of taken) await lock.release();
+    if (statSync(place, { throwIfNoEntry: false })?.isDirectory()) endWaiting(place);
     rmSync(directory, { recursive: true, force: true });
   });
   const take = async (rhythm = quick) => {
@@ -50,6 +56,14 @@ function setUp(t: TestContext) {
     return () => clearInterval(timer);
   };
   return { directory, place, log, take, plant, keepTouching };
+}
+
+/** Whoever waits for a pipe goes on: a failure must not be a standstill. */
+function endWaiting(place: string): void {
+  for (const found of readdirSync(place, { withFileTypes: true })) {
+    if (!found.isFIFO()) continue;
+    closeSync(openSync(join(place, found.name), constants.O_RDWR | constants.O_NONBLOCK));
+  }
 }
 
 /** A holder that only its file tells of. */
@@ -175,6 +189,64 @@ describe('the lock of a directory', () => {
       return true;
     });
     assert.deepEqual(readdirSync(directory), ['lock']);
+  });
+
+  for (const [what, make] of [
+    ['pipes', (path: string) => execFileSync('mkfifo', [path])],
+    ['links', (path: string) => symlinkSync('/etc/hostname', path)],
+    ['directories', (path: string) => mkdirSync(path)],
+  ] as const) {
+    it(`is taken where somebody has put ${what} there`, { timeout: 60_000 }, async (t) => {
+      const { place, log, take } = setUp(t);
+      mkdirSync(place);
+      for (let i = 0; i < 6; i++) make(join(place, `odd-${i}`)); // more than libuv has threads
+      await (await take(patient)).prove();
+      assert.equal(readdirSync(place).length, 1);
+      assert.equal(log.at('warn').length, 6, log.text);
+    });
+  }
+
+  it('that leads elsewhere is an error, and deletes nothing there', async (t) => {
+    const { directory, place, take } = setUp(t);
+    const elsewhere = join(directory, 'elsewhere');
+    mkdirSync(elsewhere);
+    writeFileSync(join(elsewhere, 'file'), '');
+    symlinkSync('/etc/hostname', join(elsewhere, 'link'));
+    symlinkSync(elsewhere, place);
+    await assert.rejects(take(), /^Error: cannot lock /);
+    assert.deepEqual(readdirSync(elsewhere), ['file', 'link']);
+  });
+
+  it('leaves alone what looks like a leftover and leads elsewhere, or holds a directory', async (t) => {
+    const { directory, take } = setUp(t);
+    const elsewhere = join(directory, 'elsewhere');
+    mkdirSync(elsewhere);
+    writeFileSync(join(elsewhere, 'file'), '');
+    symlinkSync(elsewhere, join(directory, 'lock.0f0f.new'));
+    mkdirSync(join(directory, 'lock.1f1f.new', 'inner'), { recursive: true });
+    writeFileSync(join(directory, 'lock.1f1f.new', 'inner', 'file'), '');
+    await take();
+    assert.deepEqual(readdirSync(elsewhere), ['file']);
+    assert.deepEqual(readdirSync(join(directory, 'lock.1f1f.new', 'inner')), ['file']);
+  });
+
+  it('tells of its holder, and of what is wrong, without control characters', async (t) => {
+    const { place, take, plant, keepTouching } = setUp(t);
+    const nasty = '\u001b]0;owned\u0007\u001b[2J\nnext line\u009b';
+    const me = await thisProcess(Date.now());
+    const stop = keepTouching(plant(JSON.stringify({ ...me, bootId: 'another', host: nasty })));
+    await assert.rejects(take({ ...patient, lookEvery: 50 }), (error) => {
+      assert.ok(error instanceof DirectoryInUseError, 'another error');
+      assert.match(error.message, /^[^\p{Cc}]*\?\]0;owned[^\p{Cc}]*$/u);
+      return true;
+    });
+    stop();
+    rmSync(join(place, 'other'));
+    mkdirSync(join(place, nasty, 'inner'), { recursive: true });
+    await assert.rejects(take(), (error) => {
+      assert.match(describeError(error), /^cannot lock [^\p{Cc}]*owned[^\p{Cc}]*$/u);
+      return true;
+    });
   });
 
   it('is an error where the directory cannot be written', async (t) => {

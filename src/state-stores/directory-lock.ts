@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
 import {
   type FileHandle,
+  lutimes,
   mkdir,
   open,
   readdir,
@@ -8,14 +10,15 @@ import {
   rm,
   rmdir,
   stat,
-  utimes,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock, Log } from '../contracts/index.js';
-import { hasCode } from '../errors.js';
+import { describeError, hasCode } from '../errors.js';
+import { shorten } from '../reference/repository-name.js';
 import { describeHolder, type LockHolder, lifeOf, parseHolder, thisProcess } from './lock-holder.js';
+import { OpenDirectory } from './open-directory.js';
 
 /** Under this name in the directory it keeps; nothing else there may have it. */
 export const lockName = 'lock';
@@ -38,6 +41,8 @@ const usualRhythm: LockRhythm = { touchEvery: 2_000, lookEvery: 250, looks: 26 }
 const maxRounds = 1_000;
 /** Bytes of a holder's file that are read. */
 const maxHolderSize = 4_096;
+/** Characters of an error's text. */
+const maxReason = 1_024;
 
 /** Somebody else holds the directory. One line, for the operator. */
 export class DirectoryInUseError extends Error {
@@ -103,9 +108,11 @@ export class DirectoryLock {
       await removeLeftovers(directory);
     } catch (error) {
       if (error instanceof DirectoryInUseError) throw error;
-      throw new Error(`cannot lock ${directory}`, { cause: error });
+      // Its text holds names of files, which others may have made.
+      const cause = new Error(shorten(describeError(error), maxReason));
+      throw new Error(`cannot lock ${directory}`, { cause });
     } finally {
-      await rm(candidate, { recursive: true, force: true }).catch(() => undefined);
+      await discard(candidate).catch(() => undefined);
     }
     return new DirectoryLock(directory, file, log, rhythm.touchEvery);
   }
@@ -166,32 +173,51 @@ class Others {
    * @throws DirectoryInUseError
    */
   async removeDead(directory: string): Promise<boolean> {
-    let isRemoved = false;
-    for (const file of await filesIn(this.#place)) {
-      const found = await readHolder(file);
-      if (found === undefined) continue;
-      const { holder, touched } = found;
-      const told = holder === undefined ? 'unknown' : await lifeOf(holder, this.#me);
-      const life = told === 'unknown' ? this.#watch(file, touched) : told;
-      if (life === 'alive') {
-        throw new DirectoryInUseError(
-          `${directory} is in use by ${describeHolder(holder, this.#me)}: ` +
-            'stop that one, or give this one a directory of its own',
-        );
+    const place = await OpenDirectory.open(this.#place);
+    if (place === undefined) return false;
+    try {
+      let isRemoved = false;
+      for (const name of await place.names()) {
+        const gone = await this.#asGone(directory, place, name);
+        if (gone === undefined) continue;
+        await place.remove(name);
+        isRemoved = true;
+        this.#log.warn({ file: join(place.path, name), ...gone.holder }, gone.message);
       }
-      if (life === 'unknown') continue;
-      await removeFrom(this.#place, file);
-      isRemoved = true;
-      this.#log.warn({ file, ...holder }, 'the lock of a process that is gone was taken over');
+      // Not every file system's rename replaces an empty directory.
+      await rmdir(place.path).catch(() => undefined);
+      return isRemoved;
+    } finally {
+      await place.close();
     }
-    return isRemoved;
+  }
+
+  /**
+   * @returns what to tell of it where it holds nothing any more
+   * @throws DirectoryInUseError
+   */
+  async #asGone(directory: string, place: OpenDirectory, name: string) {
+    const found = await readHolder(place.at(name));
+    if (found === undefined) return undefined;
+    if (found === 'garbage') return { message: 'what is no file was removed from the lock' };
+    const { holder, touched } = found;
+    const told = holder === undefined ? 'unknown' : await lifeOf(holder, this.#me);
+    const life = told === 'unknown' ? this.#watch(name, touched) : told;
+    if (life === 'alive') {
+      throw new DirectoryInUseError(
+        `${directory} is in use by ${describeHolder(holder, this.#me)}: ` +
+          'stop that one, or give this one a directory of its own',
+      );
+    }
+    if (life === 'unknown') return undefined;
+    return { holder, message: 'the lock of a process that is gone was taken over' };
   }
 
   /** By change alone: two machines' clocks say nothing to each other. */
-  #watch(file: string, touched: bigint): 'alive' | 'dead' | 'unknown' {
-    const before = this.#watched.get(file);
+  #watch(name: string, touched: bigint): 'alive' | 'dead' | 'unknown' {
+    const before = this.#watched.get(name);
     if (before === undefined) {
-      this.#watched.set(file, { touched, looks: 0 });
+      this.#watched.set(name, { touched, looks: 0 });
       return 'unknown';
     }
     if (before.touched !== touched) return 'alive';
@@ -201,12 +227,11 @@ class Others {
 
 /** @returns false where there is another */
 async function moveIn(candidate: string, file: string, text: string): Promise<boolean> {
-  const name = file.slice(file.lastIndexOf('/') + 1);
   await mkdir(candidate, { mode: 0o700 }).catch((error: unknown) => {
     if (!hasCode(error, 'EEXIST')) throw error;
   });
   try {
-    await writeFile(join(candidate, name), text, { mode: 0o600 });
+    await writeIn(candidate, basename(file), text);
     await rename(candidate, join(file, '..'));
     // Whoever took the lock before us may have cleaned up just before it let go, and moved is what was left.
     await touch(file);
@@ -214,6 +239,18 @@ async function moveIn(candidate: string, file: string, text: string): Promise<bo
   } catch (error) {
     if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].some((code) => hasCode(error, code))) return false;
     throw error;
+  }
+}
+
+/** Once; what is there from an earlier round stays. Follows no link that somebody has put there meanwhile. */
+async function writeIn(candidate: string, name: string, text: string): Promise<void> {
+  const place = await OpenDirectory.open(candidate);
+  try {
+    await (place && writeFile(place.at(name), text, { mode: 0o600, flag: 'wx' }));
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  } finally {
+    await place?.close();
   }
 }
 
@@ -228,34 +265,38 @@ async function removeFrom(place: string, file: string): Promise<void> {
 async function removeLeftovers(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     if (!name.startsWith(`${lockName}.`) || !name.endsWith('.new')) continue;
-    await rm(join(directory, name), { recursive: true, force: true }).catch(() => undefined);
+    await discard(join(directory, name)).catch(() => undefined);
   }
 }
 
-async function filesIn(place: string): Promise<readonly string[]> {
+/** Not recursively: there is one file in it, and what else somebody has put there is his. */
+async function discard(candidate: string): Promise<void> {
+  const place = await OpenDirectory.open(candidate);
+  if (place === undefined) return;
   try {
-    const names = await readdir(place);
-    if (names.length === 0) await rmdir(place).catch(() => undefined); // see removeFrom
-    return names.map((name) => join(place, name));
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return [];
-    throw error;
+    for (const name of await place.names()) await place.remove(name);
+  } finally {
+    await place.close();
   }
+  await rmdir(candidate);
 }
 
-/** @returns undefined where it is gone */
+/** @returns undefined where it is gone; `garbage` where it is no file, which no holder makes */
 async function readHolder(
   file: string,
-): Promise<{ readonly holder: LockHolder | undefined; readonly touched: bigint } | undefined> {
+): Promise<{ readonly holder: LockHolder | undefined; readonly touched: bigint } | 'garbage' | undefined> {
   let handle: FileHandle | undefined;
   try {
-    // Opened, and not only looked at: NFS shows who opens a file what others have done to it.
-    handle = await open(file, 'r');
-    const { mtimeNs } = await handle.stat({ bigint: true });
+    // Opened, and not only looked at: NFS shows who opens a file what others have done to it. And without waiting for
+    // who would write to a pipe.
+    handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const stats = await handle.stat({ bigint: true });
+    if (!stats.isFile()) return 'garbage';
     const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(maxHolderSize) });
-    return { holder: parseHolder(buffer.toString('utf8', 0, bytesRead)), touched: mtimeNs };
+    return { holder: parseHolder(buffer.toString('utf8', 0, bytesRead)), touched: stats.mtimeNs };
   } catch (error) {
     if (isGone(error)) return undefined;
+    if (hasCode(error, 'ELOOP') || hasCode(error, 'ENXIO')) return 'garbage'; // a link, a socket
     throw error;
   } finally {
     await handle?.close();
@@ -264,7 +305,7 @@ async function readHolder(
 
 async function touch(file: string): Promise<void> {
   const now = new Date(); // the machine's: a file's time is of use only where it changes
-  await utimes(file, now, now);
+  await lutimes(file, now, now);
 }
 
 /** ESTALE: deleted by another machine that shares the directory. */

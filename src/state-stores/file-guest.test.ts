@@ -89,7 +89,7 @@ describe('a guest', () => {
 
   for (const [whose, give] of [
     ['the holder of the lock', (directory: string) => mkdirSync(join(directory, 'lock'))],
-    ['the entries', (directory: string) => writeFileSync(join(directory, 'a.json'), '{}')],
+    ['the entries', (directory: string) => writeFileSync(join(directory, `${'a'.repeat(64)}.json`), '{}')],
     ['the directory', () => undefined],
   ] as const) {
     it(`that is root writes as the owner of ${whose}`, async (t) => {

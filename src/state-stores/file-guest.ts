@@ -1,7 +1,5 @@
-import { type FileHandle, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import type { CallOptions, StateEntry, StateStore } from '../contracts/index.js';
-import { lockName } from './directory-lock.js';
 import { checkEntry } from './entry.js';
 import type { StateFiles } from './state-files.js';
 
@@ -42,21 +40,11 @@ export class GuestFileStateStore implements StateStore {
 
   async close(): Promise<void> {}
 
-  /** What root writes must be readable for the proxy. Who is neither fails here, and has written nothing. */
+  /** What root writes must be readable for the proxy. */
   async #handOver(file: FileHandle): Promise<void> {
-    const [mine, owner] = [await file.stat(), await this.#owner()];
+    const [mine, owner] = [await file.stat(), await this.#files.owner()];
     if (mine.uid === owner.uid) return;
     await file.chown(owner.uid, owner.gid);
     await file.sync();
-  }
-
-  /** Of the files, and not of the directory: a volume is often root's, and lets a group write. */
-  async #owner(): Promise<{ readonly uid: number; readonly gid: number }> {
-    for (const path of [join(this.#files.directory, lockName), ...(await this.#files.paths())]) {
-      // Anything may be gone by now.
-      const found = await stat(path).catch(() => undefined);
-      if (found !== undefined) return found;
-    }
-    return stat(this.#files.directory);
   }
 }

@@ -1,10 +1,17 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, StateEntry, StateStore } from '../contracts/index.js';
 import { ownDirectory } from '../settings/file-path.js';
 import { DirectoryLock } from './directory-lock.js';
+import {
+  type Owner,
+  ownerOfState,
+  refuseWorldWritable,
+  thisUser,
+  warnOfSharedDirectory,
+} from './directory-owner.js';
 import { checkEntry } from './entry.js';
 import { GuestFileStateStore } from './file-guest.js';
 import { StateFiles } from './state-files.js';
@@ -95,9 +102,19 @@ export const driver = defineDriver({
   }),
   async open({ path }, { access, baseDirectory, clock, log }) {
     const directory = resolve(baseDirectory, path.text);
-    const files = new StateFiles(directory, clock, log);
-    if (access === 'guest') return new GuestFileStateStore(files);
+    if (access === 'guest') {
+      // Where it is not there, or not to be seen, each call says so.
+      const found = await stat(directory).catch(() => undefined);
+      if (found !== undefined) refuseWorldWritable(directory, found);
+      const owner = once(() => ownerOfState(directory));
+      return new GuestFileStateStore(new StateFiles(directory, owner, clock, log));
+    }
     await mkdir(directory, { recursive: true, mode: 0o700 });
+    const found = await stat(directory);
+    refuseWorldWritable(directory, found);
+    warnOfSharedDirectory(directory, found, log);
+    const me = thisUser();
+    const files = new StateFiles(directory, async () => me, clock, log);
     const lock = await DirectoryLock.take(directory, { clock, log });
     try {
       await files.removeLeftovers();
@@ -110,3 +127,15 @@ export const driver = defineDriver({
     }
   },
 });
+
+/** A guest is a command of seconds, and to look at all files for each of them would take long. */
+function once(find: () => Promise<Owner>): () => Promise<Owner> {
+  let known: Promise<Owner> | undefined;
+  return () => {
+    known ??= find().catch((error: unknown) => {
+      known = undefined;
+      throw error;
+    });
+    return known;
+  };
+}

@@ -2,11 +2,15 @@ import { readFile, readlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { hasCode } from '../errors.js';
+import { shorten } from '../reference/repository-name.js';
 
-/** Who holds a lock, as its file says. Texts are bounded, for they are printed. */
+/** Who holds a lock, as its file says, which is not always ours. Texts are bounded and clean, for they are printed. */
 const holderSchema = z.object({
   pid: z.number().int().positive(),
-  host: z.string().max(255),
+  host: z
+    .string()
+    .max(255)
+    .transform((text) => shorten(text, 255)),
   /** ISO 8601. */
   since: z.iso.datetime(),
   /** In clock ticks since boot; like what follows it is there on Linux only. */

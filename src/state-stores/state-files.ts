@@ -1,20 +1,20 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { access, type FileHandle, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { access, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { CallOptions, Clock, Log, StateEntry } from '../contracts/index.js';
-import { describeError, hasCode, RegistryError } from '../errors.js';
+import { describeError, RegistryError } from '../errors.js';
+import type { Owner } from './directory-owner.js';
+import {
+  DamagedEntryError,
+  entryName,
+  ForeignEntryError,
+  isEntryName,
+  readEntry,
+  whyForeign,
+} from './entry-file.js';
 
-const entrySchema = z.object({
-  key: z.string(),
-  value: z.string(),
-  version: z.string(),
-  expiresAt: z.number().optional(),
-});
-const leftoverEnding = '.tmp';
-
-/** Not I/O: the bytes were read, and are not what was written. No later try would find them better. */
-class DamagedEntryError extends Error {}
+const leftoverGrammar = /^[0-9a-f]{64}\.json\.[0-9a-f-]+\.tmp$/;
 
 /**
  * Entries, each in a file of its own that is replaced by rename after fsync, so that a crash leaves the old entry or
@@ -22,25 +22,29 @@ class DamagedEntryError extends Error {}
  */
 export class StateFiles {
   readonly directory: string;
+  /** Whose files count. */
+  readonly owner: () => Promise<Owner>;
   readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(directory: string, clock: Clock, log: Log) {
+  constructor(directory: string, owner: () => Promise<Owner>, clock: Clock, log: Log) {
     this.directory = directory;
+    this.owner = owner;
     this.#clock = clock;
     this.#log = log;
   }
 
   async read(key: string): Promise<StateEntry | undefined> {
-    return this.#read(this.#path(key));
+    return this.#read(this.#path(key), await this.owner());
   }
 
   /** In the order of their keys. */
   async list(prefix: string, { signal }: CallOptions): Promise<readonly StateEntry[]> {
     const entries: StateEntry[] = [];
-    for (const path of await this.paths()) {
+    const owner = await this.owner();
+    for (const path of await this.#paths()) {
       signal.throwIfAborted();
-      const entry = await this.#read(path);
+      const entry = await this.#read(path, owner);
       if (entry?.key.startsWith(prefix)) entries.push(entry);
     }
     return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -53,8 +57,9 @@ export class StateFiles {
     ttl: number | undefined,
     beforeItCounts: (file: FileHandle) => Promise<void>,
   ): Promise<void> {
+    const { uid } = await this.owner();
     const path = this.#path(key);
-    const temporary = `${path}.${randomUUID()}${leftoverEnding}`;
+    const temporary = `${path}.${randomUUID()}.tmp`;
     const expiry = ttl === undefined ? {} : { expiresAt: this.#clock.now() + ttl };
     try {
       const file = await open(temporary, 'wx', 0o600);
@@ -62,11 +67,13 @@ export class StateFiles {
         await file.writeFile(JSON.stringify({ key, value, version: randomUUID(), ...expiry }));
         await file.sync();
         await beforeItCounts(file);
+        const reason = whyForeign(await file.stat(), uid);
+        if (reason !== undefined) throw new Error(`what is written there would not count: ${reason}`);
       } finally {
         await file.close();
       }
       await rename(temporary, path);
-      const directory = await open(this.directory, 'r');
+      const directory = await open(this.directory, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
         await directory.sync();
       } finally {
@@ -89,13 +96,25 @@ export class StateFiles {
    */
   async removeExpired(): Promise<number> {
     let left = 0;
-    for (const path of await this.paths()) {
-      const isExpired = await readEntry(path).then(
+    const foreign: ForeignEntryError[] = [];
+    const { uid } = await this.owner();
+    for (const path of await this.#paths()) {
+      const isExpired = await readEntry(path, uid).then(
         (entry) => entry !== undefined && this.#isExpired(entry),
-        () => false, // a damaged one is told of where it is asked for
+        (error: unknown) => {
+          if (error instanceof ForeignEntryError) foreign.push(error);
+          return false; // a damaged one is told of where it is asked for
+        },
       );
       if (isExpired) await rm(path, { force: true });
       else left++;
+    }
+    // All at once where a proxy runs as another user now, and nobody would see why every login is gone.
+    if (foreign.length > 0) {
+      this.#log.warn(
+        { directory: this.directory, entries: foreign.length, reason: describeError(foreign[0]) },
+        'state entries that others wrote, or may write, count as absent; where they are good, chown and chmod them (0600)',
+      );
     }
     return left;
   }
@@ -103,14 +122,10 @@ export class StateFiles {
   /** Deletes what a crash in mid-write left behind. Only before anything is written. */
   async removeLeftovers(): Promise<void> {
     for (const name of await readdir(this.directory)) {
-      if (name.endsWith(leftoverEnding)) await rm(join(this.directory, name), { force: true });
+      if (!leftoverGrammar.test(name)) continue;
+      // It is in nobody's way.
+      await rm(join(this.directory, name), { force: true }).catch(() => undefined);
     }
-  }
-
-  /** Of the entries there are, expired ones too. */
-  async paths(): Promise<readonly string[]> {
-    const names = await readdir(this.directory);
-    return names.filter((name) => name.endsWith('.json')).map((name) => join(this.directory, name));
   }
 
   /** @throws RegistryError UNAVAILABLE where the step fails; the signal's reason where nobody waits for it */
@@ -127,13 +142,18 @@ export class StateFiles {
     }
   }
 
-  /** Keys may hold any character, and file names not. */
   #path(key: string): string {
-    return join(this.directory, `${createHash('sha256').update(key).digest('hex')}.json`);
+    return join(this.directory, entryName(key));
   }
 
-  async #read(path: string): Promise<StateEntry | undefined> {
-    const entry = await readEntry(path).catch((error: unknown) => {
+  /** Of the entries there are, expired ones too. */
+  async #paths(): Promise<readonly string[]> {
+    const names = await readdir(this.directory);
+    return names.filter(isEntryName).map((name) => join(this.directory, name));
+  }
+
+  async #read(path: string, { uid }: Owner): Promise<StateEntry | undefined> {
+    const entry = await readEntry(path, uid).catch((error: unknown) => {
       if (!(error instanceof DamagedEntryError)) throw error;
       this.#log.error({ file: path, reason: describeError(error) }, 'a damaged state entry counts as absent');
       return undefined;
@@ -145,26 +165,5 @@ export class StateFiles {
 
   #isExpired({ expiresAt }: StateEntry): boolean {
     return expiresAt !== undefined && expiresAt <= this.#clock.now();
-  }
-}
-
-async function readEntry(path: string): Promise<StateEntry | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  const { expiresAt, ...entry } = parseEntry(text);
-  return expiresAt === undefined ? entry : { ...entry, expiresAt };
-}
-
-function parseEntry(text: string): z.output<typeof entrySchema> {
-  try {
-    return entrySchema.parse(JSON.parse(text));
-  } catch {
-    // Not the cause: its message could show what the entry holds.
-    throw new DamagedEntryError('it is not what this store writes');
   }
 }

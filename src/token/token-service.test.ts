@@ -66,6 +66,14 @@ describe('TokenService', () => {
   const granted = async (scopes: readonly string[], changes: Partial<TokenRequest> = {}) =>
     (await service.handle(request(scopes, changes), {}, o)).granted.map(printScope);
 
+  test('every action: as many as are allowed', async () => {
+    policy.allow = () => ['pull', 'delete'];
+    assert.deepEqual(await granted(['repository:a:*']), ['repository:a:pull,delete']);
+    assert.deepEqual(await granted(['repository:a:*,pull']), ['repository:a:pull,delete']);
+    policy.allow = () => [];
+    assert.deepEqual(await granted(['repository:a:*']), []);
+  });
+
   test('never more than was asked, whatever the policy says', async () => {
     assert.deepEqual(await granted(['repository:a:pull']), ['repository:a:pull']);
     // A policy that answers for something else than it was asked.

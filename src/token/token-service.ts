@@ -179,7 +179,13 @@ function parseScopes(
   return mergeScopes(
     texts.flatMap((text) => {
       const scope = parseScope(text);
-      return (scope && canonical(scope)) ?? [];
+      return (scope && canonical(withAllActions(scope))) ?? [];
     }),
   );
+}
+
+/** `repository:a:*`, which skopeo asks for to delete, is every action there: of those as many are granted as are allowed. */
+function withAllActions(scope: Scope): Scope {
+  if (scope.type !== 'repository' || !scope.actions.includes('*')) return scope;
+  return { ...scope, actions: ['pull', 'push', 'delete'] };
 }

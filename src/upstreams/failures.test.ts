@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
+import { Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
 import type { RegistryOperation } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { digestOf } from '../reference/digest.js';
-import { startMemoryRegistry } from '../testing/index.js';
+import { startMemoryRegistry, tinyImage } from '../testing/index.js';
 import {
   bytesOfBody,
   failsWith,
@@ -199,12 +200,13 @@ describe('an upstream that does not answer', () => {
     const leaving = new AbortController();
     const timeouts = { connect: '100ms', headers: '200ms' };
     const { fetch } = await openUpstream(t, remote.url, { timeouts, connections: 1 });
-    const content = remote.putBlob('team/app', Buffer.alloc(1_000_000));
-    const busy = await fetch('GET', operations.blob('team/app', content.digest));
-    const waiting = fetch('GET', operations.ping, { signal: leaving.signal });
+    const large = remote.putBlob('team/app', Buffer.alloc(1_000_000));
+    const get = operations.blob('team/app', large.digest);
+    const busy = await fetch('GET', get);
+    const waiting = fetch('GET', get, { signal: leaving.signal });
     leaving.abort(new Error('left the queue'));
     await assert.rejects(waiting, /left the queue/);
-    await assert.rejects(fetch('GET', operations.ping), failsWith('UNAVAILABLE'));
+    await assert.rejects(fetch('GET', get), failsWith('UNAVAILABLE'));
     assert.equal((await bytesOfBody(busy)).length, 1_000_000);
   });
 
@@ -219,6 +221,74 @@ describe('an upstream that does not answer', () => {
     await assert.rejects(fetch('GET', manifest), failsWith('UNAVAILABLE'));
     assert.equal(remote.requests.length, 2);
   });
+
+  const session = (remote: { url: string }) => `${remote.url}/v2/team/app/blobs/uploads/1`;
+  const body = () => Readable.from([Buffer.from('x')]);
+  const blobDigest = digestOf(Buffer.from('x'));
+  interface Write {
+    readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+    readonly operation: (remote: { url: string }) => RegistryOperation;
+    readonly body?: () => Readable;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly sent: 1 | 2;
+  }
+  const upload = operations.upload;
+  const writes: Readonly<Record<string, Write>> = {
+    'an upload’s start': { method: 'POST', operation: () => upload('team/app'), sent: 2 },
+    'an upload’s start, with a length of 0': {
+      ...{ method: 'POST', operation: () => upload('team/app'), sent: 2 },
+      headers: { 'content-length': '0' },
+    },
+    'a manifest': {
+      ...{ method: 'PUT', operation: () => manifest, sent: 2 },
+      body: () => Readable.from([tinyImage('hello').root.bytes]),
+      headers: { 'content-type': tinyImage('hello').root.mediaType },
+    },
+    'a whole blob': {
+      ...{ method: 'POST', operation: () => upload('team/app', { digest: blobDigest }) },
+      ...{ body, sent: 1 },
+    },
+    'a whole blob without bytes': {
+      ...{ method: 'POST', operation: () => upload('team/app', { digest: blobDigest }) },
+      ...{ headers: { 'content-length': '0' }, sent: 1 },
+    },
+    'a piece of a blob': {
+      ...{ method: 'PATCH', operation: (remote) => upload('team/app', { session: session(remote) }) },
+      ...{ body, sent: 1 },
+    },
+    'the commit of a blob': {
+      method: 'PUT',
+      operation: (remote) => upload('team/app', { session: session(remote), digest: blobDigest }),
+      sent: 1,
+    },
+    'the end of an upload': {
+      ...{ method: 'DELETE', operation: (remote) => upload('team/app', { session: session(remote) }) },
+      sent: 1,
+    },
+    'a deleted blob': { method: 'DELETE', operation: () => blob, sent: 1 },
+    'a deleted manifest': { method: 'DELETE', operation: () => manifest, sent: 1 },
+  };
+  for (const [what, write] of Object.entries(writes)) {
+    test(`is sent ${what} ${write.sent === 2 ? 'once more' : 'once only'} when it closes`, async (t) => {
+      const remote = await registry(t);
+      const { fetch } = await openUpstream(t, remote.url);
+      await fetch('GET', operations.ping);
+      const send = () =>
+        fetch(write.method, write.operation(remote), {
+          ...(write.body && { body: write.body() }),
+          ...(write.headers && { headers: write.headers }),
+        });
+      const { method } = write;
+      remote.forgetRequests();
+      const forget = remote.faults.add({ method }, { reset: true });
+      await assert.rejects(send(), failsWith('UNAVAILABLE'));
+      assert.equal(remote.requests.length, write.sent);
+      forget();
+      if (write.sent === 1) return;
+      remote.faults.add({ method }, { reset: true }, 1);
+      assert.ok((await send()).status < 300, 'it did not succeed');
+    });
+  }
 
   test('leaves the reason of a caller who gave up', async (t) => {
     const remote = await registry(t);

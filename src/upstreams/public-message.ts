@@ -12,6 +12,8 @@ export interface Hidden {
 /** Shorter names are parts of ordinary words. */
 const longName = 4;
 const maxMessage = 300;
+/** Beyond what is shown: a name must not hide behind its end. */
+const maxChecked = 2_000;
 
 /** What tells of machines, of storage and of credentials, whoever's they are. */
 const telling: readonly RegExp[] = [
@@ -26,8 +28,10 @@ const telling: readonly RegExp[] = [
 
 /** The upstream's words, where they tell nothing of what stands behind our names. */
 export function publicMessage(message: string | undefined, hidden: Hidden): string | undefined {
-  if (message === undefined || telling.some((pattern) => pattern.test(message))) return undefined;
-  const lower = message.toLowerCase();
+  if (message === undefined) return undefined;
+  const checked = message.slice(0, maxChecked);
+  if (telling.some((pattern) => pattern.test(checked))) return undefined;
+  const lower = checked.toLowerCase();
   if (namesOf(hidden).some((name) => mentions(lower, name.toLowerCase()))) return undefined;
   return shorten(message, maxMessage);
 }

@@ -76,7 +76,9 @@ const config = z.strictObject({
     .min(1)
     .max(10_000)
     .default(1024)
-    .describe('Connections to one origin at the same time for blobs, and as many for all else; more requests wait.'),
+    .describe(
+      'Connections to one origin at the same time for blobs, and as many for all else; more requests wait.',
+    ),
 });
 
 type RegistryConfig = z.output<typeof config>;

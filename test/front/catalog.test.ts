@@ -366,10 +366,11 @@ routes:
     ['answers something else', [[{}, { answer: { status: 200, body: '{"results":[]}' } }]], /no list/],
   ] as const) {
     test(`an upstream that ${what}: nothing is shown, and the log names it`, async (t) => {
-      const { front, other } = await start(t, ['a', 'b', 'c']);
+      const { front, other, clock } = await start(t, ['a', 'b', 'c']);
       for (const [match, effect] of faults) other.faults.add({ path: '_catalog', ...match }, effect);
       await refused(front, reason);
       other.faults.clear();
+      clock.advance(5_000);
       const answer = await front.sendAs('alice', '/v2/_catalog');
       assert.deepEqual(repositoriesIn(answer), ['fine', 'other/a', 'other/b', 'other/c']);
     });

@@ -135,6 +135,7 @@ describe('a proxy that is told to stop', () => {
     // What was cut is written down before the logs are closed.
     const audited = readFileSync(join(front.directory, 'audit.jsonl'), 'utf8');
     assert.deepEqual(audited.match(/"result":"\w+"/g), ['"result":"failed"', '"result":"failed"'], audited);
+    assert.equal(audited.match(/"reason":"cut by us: drainTimeout"/g)?.length, 2, audited);
   });
 
   test('with nothing going on ends without waiting for anything', async (t) => {

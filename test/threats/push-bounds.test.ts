@@ -72,7 +72,8 @@ describe('threat 21: giant manifests that are pushed, and pushes that stop', () 
       const { end } = await sendRaw(front.port, `${head}${authorization}\r\n${body}`, { wait: 30_000 });
       assert.notEqual(end, 'open');
       const line = await front.logLine((one) => one.event === 'access' && one.method === method);
-      assert.ok([499, 400, 408].includes(Number(line.status)), JSON.stringify(line));
+      assert.deepEqual([line.status, line.reason], [503, 'cut by us: limits.idle'], JSON.stringify(line));
+      assert.match(await front.metrics(), /^registry_proxy_transfers_cut_total\{.*by="us"\} 1$/m);
       const up = registry.requests.find((request) => request.method === method);
       await up?.settled;
       assert.notEqual(up?.finished, true);
