@@ -43,8 +43,14 @@ export function refuseRequest(response: ServerResponse, status: number): void {
   response.writeHead(status, Object.fromEntries(headers)).end(body);
 }
 
+const messages: Readonly<Record<number, string>> = {
+  408: 'the headers of the request took too long',
+  431: 'the headers of the request are too large or too many',
+};
+
 function refusal(status: number): { headers: ReadonlyMap<string, string>; body: Buffer } {
-  const error = new RegistryError('UNSUPPORTED', { status, message: 'the request cannot be understood' });
+  const message = messages[status] ?? 'the request cannot be understood';
+  const error = new RegistryError('UNSUPPORTED', { status, message });
   const { headers, body } = errorResponse(error, undefined);
   return { headers: new Map([...headers, ['connection', 'close']]), body };
 }

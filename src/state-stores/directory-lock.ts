@@ -49,6 +49,13 @@ export class DirectoryInUseError extends Error {
   override readonly name = 'DirectoryInUseError';
 }
 
+export interface LockParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told every two seconds, and before each write, whether the lock could be shown to be this process's. */
+  readonly onProof?: (isOurs: boolean) => void;
+}
+
 /**
  * Keeps a directory for one process, among processes of one machine, of several containers and of several machines
  * that share it. Node has no flock(2).
@@ -62,14 +69,16 @@ export class DirectoryLock {
   readonly #directory: string;
   readonly #file: string;
   readonly #log: Log;
+  readonly #onProof: (isOurs: boolean) => void;
   readonly #timer: NodeJS.Timeout;
   #isTold = false;
   #isReleased = false;
 
-  private constructor(directory: string, file: string, log: Log, touchEvery: number) {
+  private constructor(directory: string, file: string, parts: LockParts, touchEvery: number) {
     this.#directory = directory;
     this.#file = file;
-    this.#log = log;
+    this.#log = parts.log;
+    this.#onProof = parts.onProof ?? (() => undefined);
     let underWay = false;
     this.#timer = setInterval(() => {
       if (underWay) return;
@@ -90,11 +99,8 @@ export class DirectoryLock {
    *
    * @throws DirectoryInUseError; an Error where the directory cannot be written
    */
-  static async take(
-    directory: string,
-    { clock, log }: { readonly clock: Clock; readonly log: Log },
-    rhythm = usualRhythm,
-  ): Promise<DirectoryLock> {
+  static async take(directory: string, parts: LockParts, rhythm = usualRhythm): Promise<DirectoryLock> {
+    const { clock, log } = parts;
     const id = randomUUID();
     const file = join(directory, lockName, id);
     const candidate = join(directory, `${lockName}.${id}.new`);
@@ -114,7 +120,7 @@ export class DirectoryLock {
     } finally {
       await discard(candidate).catch(() => undefined);
     }
-    return new DirectoryLock(directory, file, log, rhythm.touchEvery);
+    return new DirectoryLock(directory, file, parts, rhythm.touchEvery);
   }
 
   /**
@@ -127,9 +133,11 @@ export class DirectoryLock {
     if (this.#isReleased) throw new Error('it is closed');
     try {
       await touch(this.#file);
+      this.#onProof(true);
       this.#isTold = false;
     } catch (error) {
       if (this.#isReleased) throw new Error('it is closed');
+      this.#onProof(false);
       // A volume that is away for a moment takes the lock along, and brings it back.
       if (!isGone(error) || !(await isDirectory(this.#directory))) throw error;
       const reason = `${this.#file} was deleted, or another process took over`;

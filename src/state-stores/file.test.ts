@@ -133,6 +133,39 @@ describe('files', () => {
   });
 });
 
+describe('metrics', () => {
+  it('tell of a lost lock, and of what could not be written', async (t) => {
+    const base = temporary(t);
+    const metrics = new FakeMetrics();
+    const dependencies = {
+      id: 'state',
+      baseDirectory: base,
+      clock: new FakeClock(),
+      log: new FakeLog(),
+      metrics,
+    };
+    const store = await driver.open(driver.config.parse({ path: 'state' }), {
+      ...dependencies,
+      access: 'owner',
+    });
+    t.after(() => store.close());
+    await store.put('key', 'value', o);
+    const shown = () => [
+      metrics.value('state_owned'),
+      metrics.value('state_failures_total', { what: 'write' }),
+      metrics.value('state_failures_total', { what: 'read' }),
+    ];
+    assert.deepEqual(shown(), [1, 0, 0]);
+    rmSync(join(base, 'state', 'lock'), { recursive: true });
+    await assert.rejects(store.put('key', 'other', o), { code: 'UNAVAILABLE' });
+    assert.equal((await store.get('key', o))?.value, 'value');
+    assert.deepEqual(shown(), [0, 1, 0]);
+    rmSync(join(base, 'state'), { recursive: true });
+    await assert.rejects(store.get('key', o), { code: 'UNAVAILABLE' });
+    assert.deepEqual(shown(), [0, 1, 1]);
+  });
+});
+
 describe('what goes wrong', () => {
   const everyCall = (store: StateStore): readonly (readonly [string, () => Promise<unknown>])[] => [
     ['get', () => store.get('key', o)],

@@ -2,7 +2,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
-import type { CallOptions, StateEntry, StateStore } from '../contracts/index.js';
+import type { CallOptions, Metrics, StateEntry, StateStore } from '../contracts/index.js';
 import { ownDirectory } from '../settings/file-path.js';
 import { DirectoryLock } from './directory-lock.js';
 import {
@@ -24,16 +24,21 @@ import { SweepSchedule } from './sweep-schedule.js';
 export class FileStateStore implements StateStore {
   readonly #files: StateFiles;
   readonly #lock: DirectoryLock;
+  readonly #failures: ReturnType<Metrics['counter']>;
   readonly #sweeps = new SweepSchedule();
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(files: StateFiles, lock: DirectoryLock) {
+  constructor(files: StateFiles, lock: DirectoryLock, metrics: Metrics) {
     this.#files = files;
     this.#lock = lock;
+    this.#failures = metrics.counter('state_failures_total', 'State that could not be read or written', [
+      'what',
+    ]);
+    for (const what of ['read', 'write']) this.#failures.add({ what }, 0);
   }
 
   async get(key: string, o: CallOptions): Promise<StateEntry | undefined> {
-    return this.#files.guard('read', o, () => this.#files.read(key));
+    return this.#guard('read', o, () => this.#files.read(key));
   }
 
   async put(key: string, value: string, o: CallOptions & { readonly ttl?: number }): Promise<void> {
@@ -60,12 +65,23 @@ export class FileStateStore implements StateStore {
   }
 
   async list(prefix: string, o: CallOptions): Promise<readonly StateEntry[]> {
-    return this.#files.guard('read', o, () => this.#files.list(prefix, o));
+    return this.#guard('read', o, () => this.#files.list(prefix, o));
   }
 
   async close(): Promise<void> {
     await this.#last;
     await this.#lock.release();
+  }
+
+  #guard<T>(what: 'read' | 'write', o: CallOptions, step: () => Promise<T>): Promise<T> {
+    return this.#files.guard(what, o, async () => {
+      try {
+        return await step();
+      } catch (error) {
+        if (!o.signal.aborted) this.#failures.add({ what });
+        throw error;
+      }
+    });
   }
 
   /** Only while nothing is written. */
@@ -83,7 +99,7 @@ export class FileStateStore implements StateStore {
   async #inTurn<T>(o: CallOptions, step: () => Promise<T>): Promise<T> {
     o.signal.throwIfAborted();
     const turn = this.#last.then(() =>
-      this.#files.guard('write', o, async () => {
+      this.#guard('write', o, async () => {
         await this.#lock.prove();
         return step();
       }),
@@ -100,7 +116,7 @@ export const driver = defineDriver({
   config: z.strictObject({
     path: ownDirectory().describe('Directory for the state, one process only; created with mode 0700'),
   }),
-  async open({ path }, { access, baseDirectory, clock, log }) {
+  async open({ path }, { access, baseDirectory, clock, log, metrics }) {
     const directory = resolve(baseDirectory, path.text);
     if (access === 'guest') {
       // Where it is not there, or not to be seen, each call says so.
@@ -115,10 +131,15 @@ export const driver = defineDriver({
     warnOfSharedDirectory(directory, found, log);
     const me = thisUser();
     const files = new StateFiles(directory, async () => me, clock, log);
-    const lock = await DirectoryLock.take(directory, { clock, log });
+    const owned = metrics.gauge(
+      'state_owned',
+      '1 where the state directory is this process’s, 0 where its lock is lost',
+    );
+    const onProof = (isOurs: boolean) => owned.set({}, isOurs ? 1 : 0);
+    const lock = await DirectoryLock.take(directory, { clock, log, onProof });
     try {
       await files.removeLeftovers();
-      const store = new FileStateStore(files, lock);
+      const store = new FileStateStore(files, lock, metrics);
       await store.sweep();
       return store;
     } catch (error) {
