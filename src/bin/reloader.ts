@@ -34,6 +34,8 @@ export class Reloader {
   #last: Promise<void> = Promise.resolve();
   /** Of the files as they were when they were last read. Empty: they are to be read in any case. */
   #marks = '';
+  /** How often it was read. */
+  #loads = 0;
   /** Files that a configuration names which could not be opened. */
   #wanted: readonly string[] = [];
   #problem: string | undefined;
@@ -62,12 +64,16 @@ export class Reloader {
     let before: string | undefined;
     let looks = 0;
     let unsettled = 0;
+    let loads = 0;
     const look = async () => {
       const marks = await fileMarks(this.#watched());
-      unsettled = marks === before ? 0 : unsettled + 1;
+      const wasRead = loads !== this.#loads;
+      loads = this.#loads;
+      unsettled = marks === before || wasRead ? 0 : unsettled + 1;
+      const isSame = marks === before;
       before = marks;
       const isRestless = unsettled > maxUnsettledLooks;
-      const isSettled = unsettled === 0 || isRestless;
+      const isSettled = isSame || isRestless;
       if (isRestless) {
         unsettled = 0;
         this.#parts.log.warn({ event: 'reload' }, 'a file changes with every look: it is read all the same');
@@ -91,6 +97,7 @@ export class Reloader {
 
   async #reload(because: Occasion): Promise<void> {
     if (this.#isClosed) return;
+    this.#loads++;
     // Before it is read: what changes meanwhile is another change.
     const marks = await fileMarks(this.#watched());
     try {

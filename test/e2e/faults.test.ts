@@ -145,7 +145,7 @@ test('a proxy that is restarted between layers', async (t) => {
 
 test('a token that expires between layers', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr', 'skopeo', 'podman')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const { proxy, registry, password } = await startFaultyFront(workspace);
   const image = await bigImage({ layers: 2, size: mebibyte });

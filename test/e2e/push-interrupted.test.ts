@@ -157,7 +157,7 @@ test('a client that is killed in mid-push', async (t) => {
 
 test('a token that expires in mid-push', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr', 'podman')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const front = await startFaultyFront(workspace);
   const { proxy, registry, password } = front;

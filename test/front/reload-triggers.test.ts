@@ -321,7 +321,7 @@ describe('a bad configuration is reported, and the earlier one stays', () => {
       what: 'an audit log that cannot be opened',
       ...configured({ audit: '{ file: absent/audit.jsonl }' }),
       repair: ({ front }) => void mkdirSync(join(front.directory, 'absent')),
-      problems: [/audit: cannot open the audit log .*absent\/audit\.jsonl/],
+      problems: [/audit\.file: absent\/audit\.jsonl cannot be made: there is no directory /],
     },
   ];
 

@@ -202,8 +202,11 @@ routes: [{ prefix: "", upstream: one }]
     }
     assertError(await front.send('/v2/other/manifests/1', { headers }), 401, 'UNAUTHORIZED');
     assert.deepEqual(registry.requests, []);
-    const wide = await front.token('alice', ['repository:app:*', 'repository:*:pull', 'repository:**:pull']);
+    // No pattern counts as a name; every action is as many as are allowed.
+    const wide = await front.token('alice', ['repository:*:pull', 'repository:**:pull', 'repository:*:*']);
     assert.deepEqual(claimsOf(wide).access, []);
+    const all = await front.token('bob', ['repository:open/app:*', 'repository:app:*']);
+    assert.deepEqual(claimsOf(all).access, [{ type: 'repository', name: 'open/app', actions: ['pull'] }]);
   });
 });
 

@@ -77,9 +77,13 @@ export class Workspace {
 
 const open = new Set<Workspace>();
 
-/** Waits until no other end-to-end test runs on this machine, and makes a workspace. Close it. */
-export async function openWorkspace(): Promise<Workspace> {
-  const lock = await lockMachine(480_000);
+/**
+ * Waits until no other end-to-end test runs on this machine, and makes a workspace. Close it.
+ *
+ * @param mostly a test that mostly waits for time to pass keeps no other from running
+ */
+export async function openWorkspace(mostly: 'busy' | 'waiting' = 'busy'): Promise<Workspace> {
+  const lock = mostly === 'busy' ? await lockMachine(480_000) : { release: () => undefined };
   // Short, for a socket's path has no more than 107 characters.
   const workspace = new Workspace(mkdtempSync(join(tmpdir(), 'drp-e2e-')));
   workspace.onClose(() => lock.release());
