@@ -34,8 +34,8 @@ export class Reloader {
   #last: Promise<void> = Promise.resolve();
   /** Of the files as they were when they were last read. Empty: they are to be read in any case. */
   #marks = '';
-  /** How often it was read. */
-  #loads = 0;
+  /** Looks in a row that each saw something else, since it was last read. */
+  #unsettled = 0;
   /** Files that a configuration names which could not be opened. */
   #wanted: readonly string[] = [];
   #problem: string | undefined;
@@ -63,23 +63,18 @@ export class Reloader {
   watch(every = lookEvery): void {
     let before: string | undefined;
     let looks = 0;
-    let unsettled = 0;
-    let loads = 0;
     const look = async () => {
       const marks = await fileMarks(this.#watched());
-      const wasRead = loads !== this.#loads;
-      loads = this.#loads;
-      unsettled = marks === before || wasRead ? 0 : unsettled + 1;
-      const isSame = marks === before;
+      const isSettled = marks === before;
       before = marks;
-      const isRestless = unsettled > maxUnsettledLooks;
-      const isSettled = isSame || isRestless;
+      this.#unsettled = isSettled ? 0 : this.#unsettled + 1;
+      const isRestless = this.#unsettled > maxUnsettledLooks;
       if (isRestless) {
-        unsettled = 0;
+        this.#unsettled = 0;
         this.#parts.log.warn({ event: 'reload' }, 'a file changes with every look: it is read all the same');
       }
       const isRetry = this.#problem !== undefined && ++looks % retryAfterLooks === 0;
-      if (isSettled && (marks !== this.#marks || isRetry)) await this.reload('file');
+      if ((isSettled || isRestless) && (marks !== this.#marks || isRetry)) await this.reload('file');
       if (!this.#isClosed) setTimeout(look, every).unref();
     };
     void look();
@@ -97,7 +92,7 @@ export class Reloader {
 
   async #reload(because: Occasion): Promise<void> {
     if (this.#isClosed) return;
-    this.#loads++;
+    this.#unsettled = 0;
     // Before it is read: what changes meanwhile is another change.
     const marks = await fileMarks(this.#watched());
     try {

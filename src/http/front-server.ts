@@ -188,12 +188,9 @@ export class FrontServer {
     const { request, response, host } = exchange;
     try {
       this.#admitAddress(work);
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw new RegistryError('UNSUPPORTED');
     } catch (error) {
       await this.#fail(exchange, error, { kind: 'token', host });
-      return;
-    }
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      await this.#fail(exchange, new RegistryError('UNSUPPORTED'), { kind: 'token', host });
       return;
     }
     const body = Buffer.from(print(parts.tokens));
