@@ -23,8 +23,8 @@ type Layer =
 const members: Readonly<Record<Layer, readonly string[]>> = {
   base: ['reference', 'protocol', 'settings', 'errors.ts', 'secret.ts'],
   contracts: ['contracts'],
-  decorators: ['decorators'],
-  routing: ['routing'],
+  decorators: ['decorators', 'outgoing'],
+  routing: ['routing', 'revocation'],
   driver: [
     'verifiers',
     'credential-sources',

@@ -3,6 +3,8 @@ import type { Configuration } from '../config/configuration.js';
 import type { Closable, Verifier } from '../contracts/index.js';
 import { CacheVerifier } from '../decorators/cache-verifier.js';
 import { ChainVerifier } from '../decorators/chain-verifiers.js';
+import { LimitedVerifier } from '../decorators/limit-usernames.js';
+import { MeteredVerifier } from '../decorators/meter-verifier.js';
 import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
 import { describeError } from '../errors.js';
 import type { FrontParts } from '../http/front-server.js';
@@ -25,9 +27,6 @@ import {
   type Surroundings,
 } from './open-parts.js';
 import { PartPool } from './part-pool.js';
-
-/** Milliseconds a verified password is remembered, and so still accepted after it was changed. */
-const verifiedPasswordTtl = 30_000;
 
 /** What one configuration was made into. */
 export interface Generation {
@@ -127,19 +126,25 @@ export class Generations {
     configuration: Configuration,
     state: Awaited<ReturnType<typeof openState>>,
   ): Promise<Verifier> {
-    const { clock } = this.#surroundings;
+    const { clock, metrics } = this.#surroundings;
+    const { rememberLogins } = configuration;
     const opened = new Map<string, Opened<Verifier>>();
-    for (const [i, { id }] of configuration.verifiers.entries()) {
-      opened.set(id, await openVerifier(opener, configuration, i, state));
+    for (const [i, { id, usernames }] of configuration.verifiers.entries()) {
+      const { part, key } = await openVerifier(opener, configuration, i, state);
+      const metered = new MeteredVerifier(part, id, metrics);
+      opened.set(id, {
+        part: usernames === undefined ? metered : new LimitedVerifier(metered, usernames),
+        key: JSON.stringify([key, usernames?.map(String)]),
+      });
     }
     const chain = new ChainVerifier(new Map([...opened].map(partOf)));
     const composed = await opener.share(
-      ['verifiers', ...[...opened].map(([id, { key }]) => [id, key])],
+      ['verifiers', rememberLogins, ...[...opened].map(([id, { key }]) => [id, key])],
       async (): Promise<Closable & { readonly verifier: Verifier }> => ({
         verifier: new CacheVerifier(
           new ThrottleVerifier(chain, clock, undefined, this.#throttle),
           clock,
-          verifiedPasswordTtl,
+          rememberLogins,
         ),
         close: async () => {}, // the verifiers in it are closed one by one
       }),

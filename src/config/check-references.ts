@@ -25,6 +25,7 @@ export function checkReferences(raw: unknown): readonly Finding[] {
         : [],
     ),
     ...checkMerged(core.mergedVerifiers, new KnownNames(verifiers.filter((id) => id !== undefined))),
+    ...checkSignIn(core.signIn, new KnownNames(verifiers.filter((id) => id !== undefined))),
   ];
 }
 
@@ -66,6 +67,12 @@ function checkSomethingServed(core: Mapping): readonly Finding[] {
 
 function checkMerged(merged: unknown, verifiers: KnownNames): readonly Finding[] {
   return checkNames(merged, 'mergedVerifiers', 'verifier', verifiers);
+}
+
+function checkSignIn(signIn: unknown, verifiers: KnownNames): readonly Finding[] {
+  const verifier = isMapping(signIn) ? signIn.verifier : undefined;
+  const message = typeof verifier === 'string' ? verifiers.complaint('verifier', verifier) : undefined;
+  return message === undefined ? [] : [{ path: ['signIn', 'verifier'], message }];
 }
 
 function checkCatalog(catalog: unknown, upstreams: KnownNames): readonly Finding[] {

@@ -1,6 +1,8 @@
 import type { Driver, DriverKind } from '../contracts/driver.js';
 import type { FilePath } from '../settings/file-path.js';
 import type { ListenAddress } from '../settings/listen-address.js';
+import type { NamePattern } from '../settings/name-pattern.js';
+import type { SecretSource } from '../settings/secret-source.js';
 
 /** A driver and its settings, which the driver's own schema has already parsed: pass them to `driver.open`. */
 export interface ConfiguredDriver<K extends DriverKind> {
@@ -41,7 +43,31 @@ export interface ConfiguredUpstream {
 
 export interface ConfiguredVerifier {
   readonly id: string;
+  /** Of these alone it sees passwords; absent: of everybody. */
+  readonly usernames?: readonly NamePattern[];
   readonly driver: ConfiguredDriver<'verifier'>;
+}
+
+/** How long the outcome of a verification is remembered, in milliseconds. */
+export interface RememberedLoginSetting {
+  readonly accepted: number;
+  readonly refused: number;
+}
+
+/** Times are milliseconds. */
+export interface SignInSetting {
+  /** The id of one of `verifiers`. */
+  readonly verifier: string;
+  readonly clientId: string;
+  readonly clientSecret?: SecretSource;
+  readonly scopes: readonly string[];
+  readonly session: number;
+  readonly tokens: {
+    readonly life: number;
+    readonly maxLife: number;
+    readonly perPrincipal: number;
+    readonly recheck: number;
+  };
 }
 
 /** A refresh token dies `idle` ms after its last use and `absolute` ms after the login. */
@@ -86,6 +112,8 @@ export interface Configuration {
   readonly admin?: { readonly listen: ListenAddress };
   /** Addresses and ranges. */
   readonly trustedProxies: readonly string[];
+  /** In lower case. Absent: certificates come by our own TLS alone. */
+  readonly clientCertificateHeader?: string;
   readonly limits: LimitSettings;
   readonly upstreams: ReadonlyMap<string, ConfiguredUpstream>;
   readonly routes: readonly RouteSetting[];
@@ -95,6 +123,9 @@ export interface Configuration {
   readonly verifiers: readonly ConfiguredVerifier[];
   /** Ids of verifiers whose names and groups rules may write bare. */
   readonly mergedVerifiers: readonly string[];
+  readonly rememberLogins: RememberedLoginSetting;
+  /** Absent: nobody signs in by browser. */
+  readonly signIn?: SignInSetting;
   readonly policy: ConfiguredDriver<'policy'>;
   readonly token: {
     readonly issuer: ConfiguredDriver<'token-issuer'>;

@@ -4,8 +4,10 @@ import { duration } from '../settings/duration.js';
 import { readableFile, writtenFile } from '../settings/file-path.js';
 import { serverUrl } from '../settings/http-url.js';
 import { listenAddress } from '../settings/listen-address.js';
+import { namePattern } from '../settings/name-pattern.js';
 import { registryHostName } from '../settings/registry-host-name.js';
 import { repositoryPrefix } from '../settings/repository-prefix.js';
+import { secretSource } from '../settings/secret-source.js';
 
 /** The types that drivers have where the configuration names none. */
 export const defaultTypes = {
@@ -16,6 +18,7 @@ export const defaultTypes = {
   'state-store': 'memory',
 } as const;
 
+const expectedHeader = 'expected the name of a header, such as x-forwarded-client-cert';
 const nameGrammar = /^[a-z0-9][a-z0-9-]*$/;
 const expectedName = 'expected a name of lower-case letters, digits and hyphens, such as my-registry';
 /** A name of the operator's own: an upstream's, a verifier's. */
@@ -116,6 +119,57 @@ const limits = z.strictObject({
     .describe('A connection is cut when in the middle of a transfer no byte moves for so long.'),
 });
 
+const rememberLogins = z.strictObject({
+  accepted: duration({ max: '10m' })
+    .prefault('30s')
+    .describe('An accepted password or token. So long it is still good after it was changed.'),
+  refused: duration({ max: '1m' })
+    .prefault('10s')
+    .describe('A refused one. So long it is still refused after it became good.'),
+});
+
+const signIn = z.strictObject({
+  verifier: ownName().describe(
+    'The verifier of type `oidc` whose provider people sign in at; its `audiences` must have the `clientId`.',
+  ),
+  clientId: z
+    .string({ error: 'expected a client id' })
+    .min(1, 'expected a client id')
+    .describe(
+      'What the provider knows this proxy as. The redirect URI to register is `externalUrl` with `/sign-in/callback`.',
+    ),
+  clientSecret: secretSource().optional().describe('Absent: a public client, with PKCE alone.'),
+  scopes: z
+    .array(z.string().regex(/^[!#-[\]-~]+$/, 'expected a scope such as openid'))
+    .prefault(['openid', 'profile', 'email'])
+    .describe(
+      'What to ask the provider for; `openid` is always with it. With `offline_access`, or where a refresh token comes without it, groups are looked up again while a personal access token lives.',
+    ),
+  session: duration({ min: '1m', max: '1d' }).prefault('1h').describe('How long a browser stays signed in.'),
+  tokens: z
+    .strictObject({
+      life: duration({ min: '1m' }).prefault('30d').describe('The life that is suggested.'),
+      maxLife: duration({ min: '1m' }).prefault('90d').describe('The longest life there is.'),
+      perPrincipal: z
+        .int({ error: 'expected a whole number' })
+        .min(1)
+        .max(1000)
+        .default(20)
+        .describe('So many a person may have at the same time.'),
+      recheck: duration({ min: '1m' })
+        .prefault('1h')
+        .describe(
+          'How long the groups of a sign-in hold before they are looked up again, where that can be done.',
+        ),
+    })
+    .prefault({})
+    .refine(({ life, maxLife }) => life <= maxLife, {
+      error: 'expected a time not longer than `maxLife`',
+      path: ['life'],
+    })
+    .describe('Personal access tokens.'),
+});
+
 /**
  * The settings of the program itself. Entries that hold a driver are loose here: their other keys are the driver's,
  * and its own schema checks them.
@@ -137,7 +191,15 @@ export const coreSchema = z.strictObject({
   trustedProxies: z
     .array(addressRange(), { error: 'expected a list of addresses or ranges' })
     .default([])
-    .describe('Whose `X-Forwarded-For` counts.'),
+    .describe('Whose `X-Forwarded-For` counts, and whose `clientCertificateHeader`.'),
+  clientCertificateHeader: z
+    .string({ error: expectedHeader })
+    .regex(/^[A-Za-z0-9-]+$/, expectedHeader)
+    .transform((text) => text.toLowerCase())
+    .optional()
+    .describe(
+      "The header in which a trusted proxy puts the client's certificate once its own TLS has accepted it. That proxy must remove what a client sends there.",
+    ),
   limits: limits.prefault({}).describe('What a client may take. Beyond it: 429 with Retry-After.'),
   upstreams: z
     .record(
@@ -164,6 +226,13 @@ export const coreSchema = z.strictObject({
       z.looseObject({
         id: ownName().describe('Unique. Rules name people and groups as `id:name`.'),
         ...typeKeys(),
+        usernames: z
+          .array(namePattern(), { error: 'expected a list of user names' })
+          .min(1, 'expected at least one user name')
+          .optional()
+          .describe(
+            'Only passwords shown with one of these user names are shown to this verifier; `*` stands for any characters.',
+          ),
       }),
       { error: 'expected a list of verifiers' },
     )
@@ -177,6 +246,12 @@ export const coreSchema = z.strictObject({
     .describe(
       'Verifiers whose names and groups rules may write without the id. Whoever controls one of them can then be anybody.',
     ),
+  rememberLogins: rememberLogins
+    .prefault({})
+    .describe('How long the outcome for what a client shows holds without asking a verifier again.'),
+  signIn: signIn
+    .optional()
+    .describe('Lets people sign in by browser, and gives them personal access tokens for `docker login`.'),
   policy: z
     .union([z.array(z.unknown()), z.looseObject(typeKeys())], {
       error: 'expected a list of rules, or a mapping with a type',

@@ -19,7 +19,7 @@ export interface DriverSite<K extends DriverKind = DriverKind> {
 export const coreKeys = {
   upstream: ['type', 'module', 'credentials'],
   'credential-source': ['type', 'module'],
-  verifier: ['id', 'type', 'module'],
+  verifier: ['id', 'type', 'module', 'usernames'],
   policy: ['type', 'module'],
   'token-issuer': ['type', 'module', 'services', 'refreshTokens'],
   'state-store': ['type', 'module'],

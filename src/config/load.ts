@@ -12,6 +12,7 @@ import type {
   NamedFile,
   RefreshTokenSetting,
   RouteSetting,
+  SignInSetting,
   TlsSetting,
 } from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
@@ -59,6 +60,8 @@ export async function loadConfiguration(
   }
   const audit = coreSchema.shape.audit.safeParse((yaml.value as { audit?: unknown } | null)?.audit).data;
   findings.push(...(await checkFiles(audit, ['audit'], baseDirectory, environment)));
+  const signIn = coreSchema.shape.signIn.safeParse((yaml.value as { signIn?: unknown } | null)?.signIn).data;
+  findings.push(...(await checkFiles(signIn, ['signIn'], baseDirectory, environment)));
   const tls = coreSchema.shape.tls.safeParse((yaml.value as { tls?: unknown } | null)?.tls).data;
   if (tls !== undefined) {
     findings.push(...(await checkFiles(tls, ['tls'], baseDirectory, environment)));
@@ -72,7 +75,11 @@ export async function loadConfiguration(
     return { problems: inOrder(findings.map((finding) => yaml.problem(finding))) };
   }
   const files = await namedFiles(
-    [...configured.configs, { path: ['tls'], config: core.value.tls }],
+    [
+      ...configured.configs,
+      { path: ['tls'], config: core.value.tls },
+      { path: ['signIn'], config: core.value.signIn },
+    ],
     baseDirectory,
   );
   return { configuration: compose(resolve(file), yaml.value, files, core.value, configured) };
@@ -90,7 +97,7 @@ function compose(
   core: CoreSettings,
   drivers: ConfiguredDrivers,
 ): Configuration {
-  const { tls, admin, token, audit } = core;
+  const { tls, admin, token, audit, signIn, clientCertificateHeader } = core;
   const refreshTokens = refreshTokenSetting(token.refreshTokens);
   return {
     file,
@@ -102,6 +109,7 @@ function compose(
     ...(tls && { tls: tlsSetting(tls) }),
     ...(admin && { admin }),
     trustedProxies: core.trustedProxies,
+    ...(clientCertificateHeader !== undefined && { clientCertificateHeader }),
     limits: core.limits,
     upstreams: new Map(
       Object.keys(core.upstreams).map((name) => [
@@ -114,8 +122,14 @@ function compose(
     ),
     routes: core.routes.map(routeSetting),
     catalog: core.catalog,
-    verifiers: core.verifiers.map(({ id }, i) => ({ id, driver: drivers.get('verifier', ['verifiers', i]) })),
+    verifiers: core.verifiers.map(({ id, usernames }, i) => ({
+      id,
+      driver: drivers.get('verifier', ['verifiers', i]),
+      ...(usernames && { usernames }),
+    })),
     mergedVerifiers: core.mergedVerifiers,
+    rememberLogins: core.rememberLogins,
+    ...(signIn && { signIn: signInSetting(signIn) }),
     policy: drivers.get('policy', ['policy']),
     token: {
       issuer: drivers.get('token-issuer', ['token']),
@@ -140,6 +154,10 @@ function tlsSetting({
     ...(clientCertificates && { clientCertificates }),
     ...(redirectFrom && { redirectFrom }),
   };
+}
+
+function signInSetting({ clientSecret, ...signIn }: NonNullable<CoreSettings['signIn']>): SignInSetting {
+  return { ...signIn, ...(clientSecret && { clientSecret }) };
 }
 
 function routeSetting({ host, ...route }: RouteSettings): RouteSetting {

@@ -3,7 +3,17 @@
  * meaning (`docs/audit.md`).
  */
 export interface AuditEvent {
-  readonly event: 'pull' | 'push' | 'delete' | 'login' | 'refusal';
+  readonly event:
+    | 'pull'
+    | 'push'
+    | 'delete'
+    | 'login'
+    | 'refusal'
+    /** By browser. */
+    | 'sign-in'
+    /** Of personal access tokens, by their owner. */
+    | 'token-created'
+    | 'token-revoked';
   /** `failed`: it was allowed, and did not come to its end. */
   readonly result: 'ok' | 'refused' | 'failed';
   /** Also in the access log, and in the answer's `X-Request-Id`. */
@@ -32,6 +42,8 @@ export interface AuditEvent {
   readonly rules?: readonly string[];
   /** Of a login: the scopes in the token. */
   readonly granted?: readonly string[];
+  /** The id of a personal access token, as `tokens list` shows it. */
+  readonly token?: string;
   /** Of the HTTP answer; 499 where the client had gone. */
   readonly status: number;
   /** Of the body, to a client or from one. */

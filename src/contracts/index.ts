@@ -6,6 +6,7 @@ export { addressRange } from '../settings/address-range.js';
 export { duration } from '../settings/duration.js';
 export { FilePath, ownDirectory, readableFile, writtenFile } from '../settings/file-path.js';
 export { type SecretSource, secretSource } from '../settings/secret-source.js';
+export { secureUrl } from '../settings/secure-url.js';
 export * from './audit.js';
 export * from './blob-store.js';
 export * from './call-options.js';

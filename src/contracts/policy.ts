@@ -8,6 +8,8 @@ export interface RequestContext {
   readonly service: string;
   /** The client's IP address. */
   readonly address: string;
+  /** Milliseconds since the epoch; absent: now. */
+  readonly time?: number;
 }
 
 /** The answer for one scope. */

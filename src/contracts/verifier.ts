@@ -11,9 +11,20 @@ export interface ClientCredentials {
   readonly connection: {
     /** The client's IP address; behind trusted proxies the one they report. */
     readonly address: string;
-    /** DER of the client certificate the TLS handshake accepted. */
+    /**
+     * DER of the client's certificate: the one our TLS handshake accepted, or the one a trusted proxy says its own
+     * handshake did. That the client has its key is proven; who signed it is for the verifier to find out.
+     */
     readonly peerCertificate?: Uint8Array;
   };
+}
+
+/** An OpenID provider, as a verifier that trusts it reaches it. */
+export interface OpenIdProvider {
+  /** As its tokens name it (OpenID Connect Discovery 1.0 section 3). */
+  readonly issuer: string;
+  /** Bounded in time and size; follows no redirects. Rejects with UNAVAILABLE where there is no answer. */
+  readonly fetch: typeof fetch;
 }
 
 /** Turns what a client shows into a principal. */
@@ -36,4 +47,7 @@ export interface Verifier extends Closable {
    * @throws RegistryError UNAVAILABLE
    */
   recheck?(known: Principal, o: CallOptions): Promise<Principal | undefined>;
+
+  /** Where people sign in by browser: its ID tokens, shown as a bearer token, are this verifier's to judge. */
+  readonly openIdProvider?: OpenIdProvider;
 }

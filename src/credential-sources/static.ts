@@ -5,8 +5,8 @@ import {
   type DriverDependencies,
   defineDriver,
 } from '../contracts/index.js';
+import { openSecret } from '../outgoing/open-secret.js';
 import { secretSource } from '../settings/secret-source.js';
-import { openSecret } from './secret-value.js';
 
 const config = z.union(
   [

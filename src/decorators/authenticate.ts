@@ -1,9 +1,12 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 
-/** Longer ones are load and no names or passwords; nothing is computed from them or kept of them. */
+/**
+ * Longer ones are load and no names or passwords; nothing is computed from them or kept of them. A token that is shown as
+ * a password is long where it carries many groups.
+ */
 const maxUsernameBytes = 255;
-const maxPasswordBytes = 4096;
+const maxPasswordBytes = 16_384;
 
 /** @throws RegistryError UNAUTHORIZED where no verifier takes the credentials, or they are invalid */
 export async function authenticate(

@@ -11,6 +11,8 @@ import { CacheVerifier } from './cache-verifier.js';
 
 const o = { signal: new AbortController().signal };
 const ttl = 30_000;
+const refusedTtl = 5_000;
+const times = { accepted: ttl, refused: refusedTtl };
 
 function password(username: string, text: string, address = '192.0.2.1'): ClientCredentials {
   return { shown: { kind: 'password', username, password: new Secret(text) }, connection: { address } };
@@ -21,7 +23,7 @@ const right = password('alice', 'right');
 function setUp() {
   const clock = new FakeClock();
   const inner = new FakeVerifier('local', { alice: { password: 'right', bearer: 'token' } });
-  return { clock, inner, verifier: new CacheVerifier(inner, clock, ttl) };
+  return { clock, inner, verifier: new CacheVerifier(inner, clock, times) };
 }
 
 describe('CacheVerifier', () => {
@@ -149,7 +151,7 @@ function held() {
       }),
     close: async () => undefined,
   };
-  return { calls, verifier: new CacheVerifier(inner, new FakeClock(), ttl) };
+  return { calls, verifier: new CacheVerifier(inner, new FakeClock(), times) };
 }
 
 const alice: Principal = { verifier: 'local', name: 'alice', kind: 'human', groups: [], attributes: {} };

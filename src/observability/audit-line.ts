@@ -28,6 +28,7 @@ const members: Readonly<Record<keyof AuditEvent, number>> = {
   upstreamRepository: 256,
   rules: 1024,
   granted: 2400,
+  token: 16,
   status: 0,
   bytes: 0,
   error: 32,

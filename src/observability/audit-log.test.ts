@@ -78,6 +78,7 @@ describe('a line', () => {
     error: 'UNKNOWN',
     bytes: 0,
     status: 201,
+    token: '0123456789ab',
     granted: ['repository:team/app:pull,push'],
     rules: ['policy[0]', 'policy[1]'],
     upstreamRepository: 'acme/app',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { hashOf } from './hash-of.js';
+import { hashOf } from '../revocation/hash-of.js';
 
 const recordSchema = z.object({
   verifier: z.string(),

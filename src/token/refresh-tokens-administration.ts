@@ -1,7 +1,7 @@
 import type { CallOptions, Clock, Principal, StateStore } from '../contracts/index.js';
+import { Revocations } from '../revocation/revocations.js';
 import { parseRecord, recordPrefix, shortId } from './refresh-token-records.js';
 import type { RefreshTokenLimits } from './refresh-tokens.js';
-import { Revocations } from './revocations.js';
 
 /** A refresh token that is good, as far as the state tells. Times are milliseconds since the epoch. */
 export interface ListedRefreshToken {

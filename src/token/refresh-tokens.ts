@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { CallOptions, Clock, Principal, StateStore, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { hashOf } from '../revocation/hash-of.js';
+import { Revocations } from '../revocation/revocations.js';
 import { Secret } from '../secret.js';
-import { hashOf } from './hash-of.js';
 import { parseRecord, type RefreshTokenRecord, recordKey } from './refresh-token-records.js';
-import { Revocations } from './revocations.js';
 
 export interface RefreshTokenLimits {
   /** Milliseconds since the last use. */

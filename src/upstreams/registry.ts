@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { type CredentialSource, type DriverDependencies, defineDriver } from '../contracts/index.js';
+import { trustWith } from '../outgoing/trust.js';
 import { ByteBudget } from '../protocol/byte-budget.js';
 import { isRegistryHost, parseRegistryHost } from '../reference/registry-host.js';
 import { isRepositoryComponent } from '../reference/repository-name.js';
-import { Secret } from '../secret.js';
 import { duration } from '../settings/duration.js';
 import { readableFile } from '../settings/file-path.js';
+import { proxyUrl } from '../settings/proxy-url.js';
 import { AuthorizedClient } from './authorized-client.js';
 import { Authorizer } from './authorizer.js';
 import { MeteredTransport } from './metered-transport.js';
@@ -14,14 +15,12 @@ import { presetFor } from './presets/index.js';
 import { RegistryUpstream } from './registry-upstream.js';
 import { ShownUserNames } from './shown-user-names.js';
 import { PooledTransport } from './transport.js';
-import { trustWith } from './trust.js';
 import { upstreamLog } from './upstream-log.js';
 import { upstreamMetrics } from './upstream-metrics.js';
 import { UpstreamTokens } from './upstream-tokens.js';
 
 const origin = 'expected a URL such as https://gcr.io, without a path or credentials';
 const tokenUrl = 'expected an https URL without credentials';
-const proxyUrl = 'expected a URL such as http://proxy.example.com:3128';
 const timeout = () => duration({ min: '1ms', max: '1h' });
 
 const timeouts = z.strictObject({
@@ -64,10 +63,7 @@ const config = z.strictObject({
     .optional()
     .describe('Stands before names of a single component, as `library` does on Docker Hub.'),
   ca: readableFile().optional().describe("PEM certificates to trust beside the system's roots."),
-  proxy: z
-    .string({ error: proxyUrl })
-    .refine(isProxyUrl, proxyUrl)
-    .transform((text) => new Secret(text))
+  proxy: proxyUrl()
     .optional()
     .describe('An HTTP(S) proxy to reach the registry, its token endpoint and its storage through.'),
   timeouts: timeouts.prefault({}).describe('How long to wait for the registry.'),
@@ -162,8 +158,4 @@ function isPlainUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
   return /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && url.hash === '';
-}
-
-function isProxyUrl(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }

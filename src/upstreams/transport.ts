@@ -1,11 +1,12 @@
 import { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
-import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { Headers } from '../contracts/index.js';
 import { untilAborted } from '../decorators/single-flight.js';
 import { hasCode, RegistryError } from '../errors.js';
+import { connectionHint } from '../outgoing/connection-hint.js';
+import { openDispatcher } from '../outgoing/dispatcher.js';
 import type { Secret } from '../secret.js';
-import { connectionHint } from './connection-hint.js';
 import { OutgoingBody, watchSending } from './outgoing-body.js';
 
 /** Milliseconds. */
@@ -63,8 +64,6 @@ export interface Transport {
   send(request: OutgoingRequest): Promise<Answer>;
   close(): Promise<void>;
 }
-
-const idleConnection = 30_000;
 
 /**
  * HTTP/1.1 pools, two an origin: a single HTTP/2 connection would put all blobs under one flow-control window.
@@ -165,36 +164,6 @@ function clientFailure(body: OutgoingBody, error: unknown): RegistryError | unde
     reason: 'the body is not as long as the client said',
     cause: error,
   });
-}
-
-function openDispatcher({ timeouts, connections, secureContext, proxy }: TransportSettings): Dispatcher {
-  const tls = { timeout: timeouts.connect, ...(secureContext && { secureContext }) };
-  const options = {
-    connections,
-    pipelining: 1,
-    allowH2: false,
-    headersTimeout: timeouts.headers,
-    bodyTimeout: timeouts.idle,
-    keepAliveTimeout: idleConnection,
-  };
-  if (proxy === undefined) return new Agent({ ...options, connect: tls });
-  const uri = new URL(proxy.reveal());
-  const authorization = uri.username === '' ? undefined : basicAuthorization(uri);
-  uri.username = '';
-  uri.password = '';
-  return new ProxyAgent({
-    ...options,
-    uri: uri.href,
-    ...(authorization !== undefined && { token: authorization }),
-    requestTls: tls,
-    proxyTls: tls,
-    clientFactory: (origin, opts) => new Pool(origin, { ...opts, headersTimeout: timeouts.connect }),
-  });
-}
-
-function basicAuthorization(url: URL): string {
-  const text = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  return `Basic ${Buffer.from(text).toString('base64')}`;
 }
 
 /** Closed by the other side before any answer. */

@@ -350,7 +350,10 @@ describe('password hashes', () => {
   it('are not compared for a login that was abandoned, also behind the cache and the throttle', async (t) => {
     const { verifier, compared, begun } = watched(t, alice);
     const clock = new FakeClock();
-    const front = new CacheVerifier(new ThrottleVerifier(verifier, clock), clock, 30_000);
+    const front = new CacheVerifier(new ThrottleVerifier(verifier, clock), clock, {
+      accepted: 30_000,
+      refused: 0,
+    });
     const stays = ['a', 'b'].map((text) => front.verify(password('alice', text), o));
     await begun(2);
     const leaving = new AbortController();

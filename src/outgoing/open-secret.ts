@@ -19,7 +19,7 @@ export type SecretReader = () => Promise<Secret>;
 export async function openSecret(
   source: SecretSource,
   given: {
-    /** Of the upstream. */
+    /** Of the driver. */
     readonly id: string;
     readonly baseDirectory: string;
     readonly log: Log;
@@ -36,7 +36,7 @@ export async function openSecret(
     maxSize,
     onFailure: (error) =>
       given.log.error(
-        { upstream: given.id, error: describeError(error) },
+        { id: given.id, error: describeError(error) },
         'a secret cannot be read again; the last one stays',
       ),
   });
