@@ -48,12 +48,29 @@ export async function checkOpening(
 
 /** What serves, and not as its operator would want it. @returns one line each */
 export async function checkWarnings(
-  { file, tls, baseDirectory }: Configuration,
+  configuration: Configuration,
   { clock }: Surroundings,
 ): Promise<readonly string[]> {
-  if (tls === undefined) return [];
-  const warning = certificateWarning((await readTlsFiles(tls, baseDirectory)).certificate, clock.now());
-  return warning === undefined ? [] : [`${file}: tls.certificate: ${warning}`];
+  const { file, tls, baseDirectory } = configuration;
+  const certificate = tls && (await readTlsFiles(tls, baseDirectory)).certificate;
+  const warning = certificate && certificateWarning(certificate, clock.now());
+  return [
+    ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
+    ...usernameWarnings(configuration),
+  ].map((text) => `${file}: ${text}`);
+}
+
+/** Basic ends the user name at the first colon (RFC 7617 section 2), and docker, podman and skopeo log in by Basic. */
+function usernameWarnings({ verifiers }: Configuration): readonly string[] {
+  return verifiers.flatMap(({ usernames = [] }, i) =>
+    usernames.flatMap(({ text }, j) =>
+      text.includes(':')
+        ? [
+            `verifiers[${i}].usernames[${j}]: docker, podman and skopeo cannot log in with a colon in the user name`,
+          ]
+        : [],
+    ),
+  );
 }
 
 /** What has a directory of its own may write there when it is opened. */

@@ -231,7 +231,7 @@ export const coreSchema = z.strictObject({
           .min(1, 'expected at least one user name')
           .optional()
           .describe(
-            'Only passwords shown with one of these user names are shown to this verifier; `*` stands for any characters.',
+            'Only passwords shown with one of these user names are shown to this verifier, and it is asked before those without such a list. `*` stands for any characters.',
           ),
       }),
       { error: 'expected a list of verifiers' },

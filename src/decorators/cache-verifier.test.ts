@@ -47,19 +47,37 @@ describe('CacheVerifier', () => {
     await assert.rejects(verifier.verify(right, o), { code: 'UNAUTHORIZED' });
   });
 
-  it('never remembers a failure', async () => {
-    const { inner, verifier } = setUp();
-    for (let i = 1; i <= 3; i++) {
-      await assert.rejects(verifier.verify(password('alice', 'wrong'), o), { code: 'UNAUTHORIZED' });
-      assert.equal(await verifier.verify(password('mallory', 'x'), o), undefined);
-      assert.equal(inner.asked.length, 2 * i);
+  it('remembers what was refused, and what nobody took, for its own time', async () => {
+    const { clock, inner, verifier } = setUp();
+    const [wrong, unknown] = [password('alice', 'wrong'), password('mallory', 'x')];
+    for (const advance of [0, 1, refusedTtl - 2]) {
+      clock.advance(advance);
+      await assert.rejects(verifier.verify(wrong, o), { code: 'UNAUTHORIZED' });
+      assert.equal(await verifier.verify(unknown, o), undefined);
+      assert.equal(inner.asked.length, 2);
     }
+    inner.users.set('alice', { password: 'wrong' });
+    inner.users.set('mallory', { password: 'x' });
+    clock.advance(1);
+    assert.equal((await verifier.verify(wrong, o))?.name, 'alice');
+    assert.equal((await verifier.verify(unknown, o))?.name, 'mallory');
+  });
+
+  it('never remembers that it could not be told', async () => {
+    const { inner, verifier } = setUp();
     inner.broken = true;
     await assert.rejects(verifier.verify(right, o), { code: 'UNAVAILABLE' });
     inner.broken = false;
     assert.equal((await verifier.verify(right, o))?.name, 'alice');
-    inner.users.set('mallory', { password: 'x' });
-    assert.equal((await verifier.verify(password('mallory', 'x'), o))?.name, 'mallory');
+  });
+
+  it('keeps who was accepted, however many wrong guesses come', async () => {
+    const { inner, verifier } = setUp();
+    await verifier.verify(right, o);
+    for (let i = 0; i < 10_100; i++) await verifier.verify(password('mallory', String(i)), o);
+    const asked = inner.asked.length;
+    await verifier.verify(right, o);
+    assert.equal(inner.asked.length, asked);
   });
 
   it('does not outlive the principal', async () => {
@@ -102,11 +120,18 @@ describe('CacheVerifier', () => {
     assert.equal(inner.asked.length, 1);
     for (let i = 0; i < 2; i++) await verifier.verify({ shown: { kind: 'none' }, connection }, o);
     assert.equal(inner.asked.length, 3);
+    const byCertificate = { ...connection, peerCertificate: Buffer.from('x') };
+    for (let i = 0; i < 2; i++) {
+      await verifier.verify({ shown: { kind: 'none' }, connection: byCertificate }, o);
+    }
+    assert.equal(inner.asked.length, 4, 'a certificate is something shown');
   });
 
   it('holds no password', async () => {
     const { verifier } = setUp();
     await verifier.verify(right, o);
+    await assert.rejects(verifier.verify(password('alice', 'wrong'), o));
+    assert.ok(!inspect(verifier, { depth: 12, showHidden: true }).includes('wrong'), 'it holds a guess');
     assert.ok(
       !inspect(verifier, { depth: 12, showHidden: true }).includes('right'),
       "!inspect(verifier, { depth: 12, showHidden: true }).includes('right')",
@@ -176,7 +201,7 @@ describe('the same credentials at the same time', () => {
     const { calls, verifier } = held();
     const answers = Array.from({ length: 3 }, () => verifier.verify(right, o));
     await settle();
-    calls[0]?.reject(new RegistryError('UNAUTHORIZED'));
+    calls[0]?.reject(new RegistryError('UNAVAILABLE'));
     for (const answer of await Promise.allSettled(answers)) assert.equal(answer.status, 'rejected');
     const next = verifier.verify(right, o);
     await settle();

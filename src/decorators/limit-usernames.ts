@@ -2,8 +2,9 @@ import type { CallOptions, ClientCredentials, Principal, Verifier } from '../con
 import type { NamePattern } from '../settings/name-pattern.js';
 
 /**
- * Shows a verifier only the passwords of some user names, so that nobody's password is shown to the wrong server. What
- * comes without a user name (a bearer token, a certificate) is not a password: the verifier sees it.
+ * Shows a verifier only the passwords of some user names, so that nobody's password is shown to the wrong server. Those
+ * names are reserved for it: it is asked first, so that a dead directory before it locks nobody out. What comes without
+ * a user name (a bearer token, a certificate) is not a password: the verifier sees it.
  */
 export class LimitedVerifier implements Verifier {
   readonly #inner: Verifier;
@@ -19,7 +20,8 @@ export class LimitedVerifier implements Verifier {
   }
 
   recognises(credentials: ClientCredentials): boolean {
-    return this.#mayBeShown(credentials) && this.#inner.recognises?.(credentials) === true;
+    if (credentials.shown.kind === 'password') return this.#mayBeShown(credentials);
+    return this.#inner.recognises?.(credentials) === true;
   }
 
   async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {

@@ -133,6 +133,19 @@ test('check lists every problem at once, with its place', async () => {
   assert.match(stderr, /:12:\d+: policy\[0\]\.actions\[0\]: expected pull, push or delete/);
 });
 
+test('check warns of user names that most clients cannot send', async () => {
+  const limited = good.replace(
+    'file: users.htpasswd }',
+    "file: users.htpasswd, usernames: ['robot-*', 'oidc:*'] }",
+  );
+  const { code, stderr } = await run('check', '--config', write('colon.yaml', limited));
+  assert.equal(code, 0, stderr);
+  assert.match(
+    stderr,
+    /^warning: .*colon\.yaml: verifiers\[0\]\.usernames\[1\]: .*colon in the user name\n$/,
+  );
+});
+
 test('check opens what can be opened: a users file with a bad line', async () => {
   write('bad.htpasswd', 'alice:$apr1$abc$def\n');
   const file = write('bad-users.yaml', good.replace('users.htpasswd', 'bad.htpasswd'));
