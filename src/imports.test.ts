@@ -11,19 +11,22 @@ type Layer =
   | 'base'
   | 'contracts'
   | 'decorators'
+  | 'outgoing'
   | 'routing'
   | 'driver'
   | 'service'
   | 'edge'
   | 'plugins'
   | 'bin'
+  | 'for plugins'
   | 'testing';
 
 /** What stands directly under `src`, by layer. */
 const members: Readonly<Record<Layer, readonly string[]>> = {
   base: ['reference', 'protocol', 'settings', 'errors.ts', 'secret.ts'],
   contracts: ['contracts'],
-  decorators: ['decorators', 'outgoing'],
+  decorators: ['decorators'],
+  outgoing: ['outgoing'],
   routing: ['routing', 'revocation'],
   driver: [
     'verifiers',
@@ -39,6 +42,7 @@ const members: Readonly<Record<Layer, readonly string[]>> = {
   edge: ['http', 'grpc', 'config', 'observability'],
   plugins: ['plugins'],
   bin: ['bin'],
+  'for plugins': ['plugin.ts'],
   testing: ['testing'],
 };
 
@@ -47,12 +51,15 @@ const mayImport: Readonly<Record<Layer, readonly Layer[]>> = {
   base: ['base'],
   contracts: ['base'],
   decorators: ['base', 'contracts'],
-  driver: ['base', 'contracts', 'decorators'],
+  outgoing: ['base', 'contracts', 'decorators'],
+  driver: ['base', 'contracts', 'decorators', 'outgoing'],
   routing: ['base', 'contracts'],
-  service: ['base', 'contracts', 'decorators', 'routing'],
+  service: ['base', 'contracts', 'decorators', 'outgoing', 'routing'],
   edge: ['base', 'contracts', 'decorators', 'routing', 'service', 'edge', 'plugins'],
   plugins: ['base', 'contracts', 'decorators', 'service', 'edge', 'driver'],
-  bin: ['base', 'contracts', 'decorators', 'routing', 'driver', 'service', 'edge', 'plugins'],
+  bin: ['base', 'contracts', 'decorators', 'outgoing', 'routing', 'driver', 'service', 'edge', 'plugins'],
+  // What a plugin imports must not bring the server along.
+  'for plugins': ['base', 'contracts', 'decorators', 'outgoing'],
   testing: ['base', 'contracts', 'decorators'],
 };
 
@@ -162,6 +169,9 @@ describe('the check of an import', () => {
     ['decorators/cached.ts', 'verifiers/ldap.ts', false],
     ['verifiers/ldap.ts', 'contracts/verifier.ts', true],
     ['verifiers/ldap.ts', 'decorators/cached.ts', true],
+    ['verifiers/ldap.ts', 'outgoing/http-caller.ts', true],
+    ['outgoing/http-caller.ts', 'decorators/cached.ts', true],
+    ['decorators/cached.ts', 'outgoing/http-caller.ts', false],
     ['upstreams/registry.ts', 'upstreams/presets/docker-hub.ts', true],
     ['verifiers/ldap.ts', 'credential-sources/static.ts', false],
     ['verifiers/ldap.ts', 'token/endpoint.ts', false],
@@ -185,6 +195,11 @@ describe('the check of an import', () => {
     ['bin/demo.ts', 'testing/memory-registry.ts', true],
     ['testing/memory-registry.ts', 'protocol/range.ts', true],
     ['testing/memory-registry.ts', 'proxy/router.ts', false],
+    ['plugin.ts', 'contracts/index.ts', true],
+    ['plugin.ts', 'outgoing/open-secret.ts', true],
+    ['plugin.ts', 'verifiers/ldap.ts', false],
+    ['plugin.ts', 'proxy/router.ts', false],
+    ['verifiers/ldap.ts', 'plugin.ts', false],
     ['elsewhere/file.ts', 'errors.ts', false],
     ['proxy/router.ts', 'elsewhere/file.ts', false],
   ];

@@ -1,5 +1,6 @@
 import { filePathsIn } from '../config/check-files.js';
 import type { Configuration } from '../config/configuration.js';
+import { isMapping } from '../config/mapping.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
 import { certificateWarning } from './certificate-life.js';
 import {
@@ -11,6 +12,7 @@ import {
   openVerifier,
   type Surroundings,
 } from './open-parts.js';
+import { openClientSecret, providerOf } from './open-sign-in.js';
 import { readTlsFiles } from './tls-files.js';
 
 /**
@@ -31,6 +33,12 @@ export async function checkOpening(
       (one) => () => openUpstreams(opener, { ...configuration, upstreams: new Map([one]) }),
     ),
     ...configuration.verifiers.map((_, i) => () => openVerifier(opener, configuration, i, state)),
+    ...configuration.verifiers.flatMap(({ id }, i) =>
+      id !== configuration.signIn?.verifier
+        ? []
+        : [async () => providerOf(id, (await openVerifier(opener, configuration, i, state)).part)],
+    ),
+    () => openClientSecret(configuration, surroundings),
     () => openPolicy(opener, configuration),
     ...(ownsDirectory(configuration.token.issuer.config) ? [] : [() => openIssuer(opener, configuration)]),
   ];
@@ -52,25 +60,26 @@ export async function checkWarnings(
   { clock }: Surroundings,
 ): Promise<readonly string[]> {
   const { file, tls, baseDirectory } = configuration;
-  const certificate = tls && (await readTlsFiles(tls, baseDirectory)).certificate;
-  const warning = certificate && certificateWarning(certificate, clock.now());
-  return [
-    ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
-    ...usernameWarnings(configuration),
-  ].map((text) => `${file}: ${text}`);
+  const certificate =
+    tls && certificateWarning((await readTlsFiles(tls, baseDirectory)).certificate, clock.now());
+  const warnings = certificate === undefined ? [] : [`tls.certificate: ${certificate}`];
+  return [...warnings, ...signInWarnings(configuration)].map((warning) => `${file}: ${warning}`);
 }
 
-/** Basic ends the user name at the first colon (RFC 7617 section 2), and docker, podman and skopeo log in by Basic. */
-function usernameWarnings({ verifiers }: Configuration): readonly string[] {
-  return verifiers.flatMap(({ usernames = [] }, i) =>
-    usernames.flatMap(({ text }, j) =>
-      text.includes(':')
-        ? [
-            `verifiers[${i}].usernames[${j}]: docker, podman and skopeo cannot log in with a colon in the user name`,
-          ]
-        : [],
-    ),
-  );
+function signInWarnings({ signIn, state, token }: Configuration): readonly string[] {
+  if (signIn === undefined) return [];
+  const { driver, config } = token.issuer;
+  const hasKeys = driver.type !== 'jwt' || (isMapping(config) && config.keys !== undefined);
+  return [
+    ...(state.driver.type === 'memory'
+      ? ['signIn: the state is in memory: personal access tokens end with the process; set state']
+      : []),
+    ...(hasKeys
+      ? []
+      : [
+          'signIn: the signing keys end with the process, and with them all sessions and the refresh tokens of the provider; set token.keys',
+        ]),
+  ];
 }
 
 /** What has a directory of its own may write there when it is opened. */

@@ -9,6 +9,7 @@ import { checkOpening, checkWarnings } from './check.js';
 import { exitCodes, fail } from './exit.js';
 import { explain, QuestionError } from './explain.js';
 import { OpeningError, type Surroundings } from './open-parts.js';
+import { failedPolicyTests } from './policy-tests.js';
 import { requireConfiguration, serve } from './serve.js';
 import { addTokensCommands } from './tokens.js';
 import { version } from './version.js';
@@ -53,7 +54,9 @@ program
 
 program
   .command('check')
-  .description('list every problem it can find in a configuration; exits with 2 where there is one')
+  .description(
+    'list every problem it can find in a configuration; exits with 2 where there is one, with 1 where a test of the policy fails',
+  )
   .requiredOption(...configOption)
   .addHelpText('after', '\nExample:\n  docker-registry-proxy check --config config.yaml')
   .action(async ({ config }: { config: string }) => {
@@ -63,7 +66,10 @@ program
     for (const warning of await checkWarnings(configuration, quiet())) {
       process.stderr.write(`warning: ${warning}\n`);
     }
-    process.stdout.write(`${config}: fine\n`);
+    const { length: tests } = configuration.policyTests;
+    const failed = tests > 0 ? await failedPolicyTests(configuration, quiet()) : [];
+    if (failed.length > 0) fail(failed.join('\n'), exitCodes.failed);
+    process.stdout.write(`${config}: fine${tests > 0 ? `, policy tests passed: ${tests}` : ''}\n`);
   });
 
 program
@@ -84,6 +90,8 @@ program
   .requiredOption('--repository <name>', 'the repository, as clients name it')
   .requiredOption('--action <action>', 'pull, push or delete')
   .option('--host <host>', 'the served host that is asked, where there are several')
+  .option('--address <address>', "the client's address, for conditions; 127.0.0.1 without it")
+  .option('--time <time>', 'when it is asked, such as 2026-01-31T12:00:00Z, for conditions; now without it')
   .addHelpText(
     'after',
     '\nExample:\n  docker-registry-proxy explain --config config.yaml --as corp:alice --groups developers --repository infra/app --action pull',
@@ -97,6 +105,8 @@ program
       repository: string;
       action: string;
       host?: string;
+      address?: string;
+      time?: string;
     }) => {
       const configuration = await requireConfiguration(options.config);
       const { allowed, text } = await explain(

@@ -1,11 +1,15 @@
+import { isIP } from 'node:net';
 import type { Configuration } from '../config/configuration.js';
-import type { Principal } from '../contracts/index.js';
-import { RegistryError } from '../errors.js';
-import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
-import { type Action, normalizeActions } from '../reference/scope.js';
-import type { Destination, RouteTable } from '../routing/route-table.js';
-import type { ServedHost } from '../routing/served-host.js';
+import type { Policy, Principal, RequestContext } from '../contracts/index.js';
+import { RulesPolicy } from '../policies/rules.js';
+import { isRepositoryName } from '../reference/repository-name.js';
+import { type Action, normalizeActions, type Scope } from '../reference/scope.js';
+import type { RouteTable } from '../routing/route-table.js';
+import { parseInstant } from '../settings/instant.js';
+import { findPlace, NoPlaceError, type Place } from './asked-place.js';
+import { principalOf } from './asked-principal.js';
 import { Opener, openPolicy, openUpstreams, routeTable, type Surroundings } from './open-parts.js';
+import { wantedFor } from './policy-tests.js';
 import { rulesFor } from './rules-for.js';
 
 export interface Question {
@@ -17,6 +21,10 @@ export interface Question {
   readonly action: string;
   /** Default: the external URL's host. */
   readonly host?: string;
+  /** Where it is asked from. Default: 127.0.0.1. */
+  readonly address?: string;
+  /** When, as RFC 3339 has it. Default: now. */
+  readonly time?: string;
 }
 
 /** A question that makes no sense; the message is for the user. */
@@ -34,23 +42,19 @@ export async function explain(
   question: Question,
   surroundings: Surroundings,
 ): Promise<{ allowed: boolean; text: string }> {
-  const who = principalOf(configuration, question);
-  const [action] = normalizeActions([question.action]);
-  if (action === undefined || action === '*')
-    throw new QuestionError('--action: expected pull, push or delete');
+  const who = askedPrincipal(configuration, question);
+  const action = askedAction(question);
+  const circumstances = askedCircumstances(question);
   const opener = new Opener(configuration, surroundings);
   try {
     const routes = routeTable(configuration, await openUpstreams(opener, configuration));
     const policy = await openPolicy(opener, configuration);
-    const place = findPlace(configuration, routes, question);
-    const wanted: readonly Action[] = action === 'push' ? ['pull', 'push'] : [action];
-    const [decision] = await policy.decide(
-      who,
-      [{ type: 'repository', name: place.canonical, actions: wanted }],
-      { service: place.service, address: '127.0.0.1' },
-      { signal: AbortSignal.timeout(10_000) },
-    );
-    const missing = wanted.filter((one) => !decision?.granted.includes(one));
+    const place = askedPlace(configuration, routes, question);
+    const scope: Scope = { type: 'repository', name: place.canonical, actions: wantedFor(action) };
+    const context = { service: place.service, ...circumstances };
+    const o = { signal: AbortSignal.timeout(10_000) };
+    const [decision] = await policy.decide(who, [scope], context, o);
+    const missing = scope.actions.filter((one) => !decision?.granted.includes(one));
     const isAllowed = missing.length === 0;
     const rows = [
       [
@@ -61,6 +65,7 @@ export async function explain(
       ['action', action === 'push' ? 'push (which needs pull and push)' : action],
       ['repository', `${place.canonical} on ${place.service}`],
       ['sent to', place.sentTo],
+      ...passedOver(policy, who, scope, context).map((rule) => ['condition', rule]),
       ...(isAllowed ? [] : rulesFor(configuration, who).map((rule) => ['rule', rule])),
     ];
     return {
@@ -72,68 +77,61 @@ export async function explain(
   }
 }
 
-/** Where a request goes. */
-interface Place {
-  readonly service: string;
-  readonly canonical: RepositoryName;
-  readonly sentTo: string;
+/** A line for each rule that does not count because of its condition. */
+function passedOver(
+  policy: Policy,
+  who: Principal,
+  scope: Scope,
+  context: RequestContext,
+): readonly string[] {
+  if (!(policy instanceof RulesPolicy)) return [];
+  return policy
+    .passedOver(who, scope, context)
+    .map(({ rule, action, failure }) =>
+      failure === undefined
+        ? `${rule} does not allow ${action}: its condition is false`
+        : `${rule} does not allow ${action}: its condition fails: ${failure}`,
+    );
 }
 
 /** @throws QuestionError */
-function findPlace(
-  { token }: Configuration,
-  routes: RouteTable,
-  { host: asked, repository }: Question,
-): Place {
-  const name = repositoryOf(repository);
-  const service = asked?.toLowerCase();
-  const host = routes.hosts.find(service);
-  if (service !== undefined && host.service !== service) {
-    if (token.services.includes(service)) {
-      return { service, canonical: name, sentTo: `at ${service} itself` };
-    }
-    const others = token.services.length === 0 ? '' : `, and issues tokens for ${token.services.join(', ')}`;
-    throw new QuestionError(`--host: this proxy serves ${routes.hosts.services.join(', ')}${others}`);
+function askedAction({ action: asked }: Question): Exclude<Action, '*'> {
+  const [action] = normalizeActions([asked]);
+  if (action !== undefined && action !== '*') return action;
+  throw new QuestionError('--action: expected pull, push or delete');
+}
+
+/** @throws QuestionError */
+function askedCircumstances({ address = '127.0.0.1', time: asked }: Question) {
+  if (isIP(address) === 0) throw new QuestionError('--address: expected an IP address');
+  if (asked === undefined) return { address };
+  const time = parseInstant(asked);
+  if (time !== undefined) return { address, time };
+  throw new QuestionError('--time: expected a time such as 2026-01-31T12:00:00Z');
+}
+
+/** @throws QuestionError */
+function askedPlace(configuration: Configuration, routes: RouteTable, question: Question): Place {
+  if (!isRepositoryName(question.repository)) {
+    throw new QuestionError(
+      '--repository: expected a repository name in lower case, without host and tag, such as team/app',
+    );
   }
-  const destination = resolve(routes, host, name);
-  const sentTo =
-    destination === undefined
-      ? 'nowhere: no route takes this name'
-      : `upstream ${destination.upstreamId} (${destination.upstream.registry}), repository ${destination.upstreamName}`;
-  return { service: host.service, canonical: destination?.canonical ?? name, sentTo };
-}
-
-function repositoryOf(text: string): RepositoryName {
-  if (isRepositoryName(text)) return parseRepositoryName(text);
-  throw new QuestionError(
-    '--repository: expected a repository name in lower case, without host and tag, such as team/app',
-  );
-}
-
-function resolve(routes: RouteTable, host: ServedHost, name: RepositoryName): Destination | undefined {
   try {
-    return routes.resolve(host, name);
+    return findPlace(configuration, routes, question);
   } catch (error) {
-    if (error instanceof RegistryError) throw new QuestionError(`--repository: ${error.message}`);
+    if (error instanceof NoPlaceError) throw new QuestionError(`--${error.setting}: ${error.message}`);
     throw error;
   }
 }
 
-function principalOf({ verifiers }: Configuration, { as, groups, attributes }: Question): Principal {
+/** @throws QuestionError */
+function askedPrincipal({ verifiers }: Configuration, { as, groups, attributes }: Question): Principal {
   const colon = as.indexOf(':');
   const ids = verifiers.map(({ id }) => id);
-  const verifier = as.slice(0, Math.max(colon, 0));
-  if (!ids.includes(verifier)) {
+  if (!ids.includes(as.slice(0, Math.max(colon, 0)))) {
     throw new QuestionError(`--as: expected VERIFIER:NAME with one of the verifiers ${ids.join(', ')}`);
   }
   if (colon === as.length - 1) throw new QuestionError(`--as: expected a name after ${as}`);
-  return {
-    verifier,
-    name: as.slice(colon + 1),
-    kind: 'human',
-    groups: groups.map((group) =>
-      group.startsWith(`${verifier}:`) ? group.slice(verifier.length + 1) : group,
-    ),
-    attributes,
-  };
+  return principalOf({ as, groups, attributes, kind: 'human' });
 }

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import type { Configuration } from '../config/configuration.js';
-import type { Closable, Verifier } from '../contracts/index.js';
+import type { Closable, StateStore, TokenIssuer, Verifier } from '../contracts/index.js';
 import { CacheVerifier } from '../decorators/cache-verifier.js';
 import { ChainVerifier } from '../decorators/chain-verifiers.js';
+import { CheckedVerifier } from '../decorators/checked-verifier.js';
 import { LimitedVerifier } from '../decorators/limit-usernames.js';
 import { MeteredVerifier } from '../decorators/meter-verifier.js';
 import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
@@ -26,6 +27,7 @@ import {
   routeTable,
   type Surroundings,
 } from './open-parts.js';
+import { openSignIn, type SignIn } from './open-sign-in.js';
 import { PartPool } from './part-pool.js';
 
 /** What one configuration was made into. */
@@ -37,6 +39,9 @@ export interface Generation {
   /** Closes what no other generation uses. Never rejects. */
   close(): Promise<void>;
 }
+
+/** The place of personal access tokens among the verifiers: no configured id has a space. */
+const ofTokens = 'personal access tokens';
 
 /** What all generations share. */
 export interface GenerationSurroundings extends Surroundings {
@@ -94,10 +99,12 @@ export class Generations {
     const state = await openState(opener, configuration);
     const upstreams = await openUpstreams(opener, configuration);
     const routes = routeTable(configuration, upstreams);
-    const verifier = await this.#openVerifiers(opener, configuration, state);
+    const issuer = await openIssuer(opener, configuration);
+    const { verifier, signIn } = await this.#openVerifiers(opener, configuration, state, issuer);
     const policy = await openPolicy(opener, configuration);
-    const tokens = await openIssuer(opener, configuration);
+    const tokens = issuer.part;
     const { services: otherServices, refreshTokens: life } = configuration.token;
+    const { clientCertificateHeader } = configuration;
     const refreshTokens = life && new RefreshTokens(state.part, verifier, clock, life);
     const parts = { routes, verifier, policy, tokens, clock, log };
     const listed = new Map([...upstreams].filter(([id]) => configuration.catalog.includes(id)).map(partOf));
@@ -113,7 +120,9 @@ export class Generations {
       }),
       tokens,
       trustedProxies: new AddressRanges(configuration.trustedProxies),
+      ...(clientCertificateHeader !== undefined && { clientCertificateHeader }),
       limits: configuration.limits,
+      ...(signIn && { signIn: signIn.part.service }),
     };
   }
 
@@ -124,19 +133,26 @@ export class Generations {
   async #openVerifiers(
     opener: Opener,
     configuration: Configuration,
-    state: Awaited<ReturnType<typeof openState>>,
-  ): Promise<Verifier> {
+    state: Opened<StateStore>,
+    tokens: Opened<TokenIssuer>,
+  ): Promise<{ readonly verifier: Verifier; readonly signIn: Opened<SignIn> | undefined }> {
     const { clock, metrics } = this.#surroundings;
     const { rememberLogins } = configuration;
     const opened = new Map<string, Opened<Verifier>>();
+    let signIn: Opened<SignIn> | undefined;
     for (const [i, { id, usernames }] of configuration.verifiers.entries()) {
       const { part, key } = await openVerifier(opener, configuration, i, state);
-      const metered = new MeteredVerifier(part, id, metrics);
+      const verifier = { part: new CheckedVerifier(part, id), key };
+      if (id === configuration.signIn?.verifier) {
+        signIn = await openSignIn(opener, configuration, this.#surroundings, { state, tokens, verifier });
+      }
+      const metered = new MeteredVerifier(verifier.part, id, metrics);
       opened.set(id, {
         part: usernames === undefined ? metered : new LimitedVerifier(metered, usernames),
         key: JSON.stringify([key, usernames?.map(String)]),
       });
     }
+    if (signIn !== undefined) opened.set(ofTokens, { part: signIn.part.verifier, key: signIn.key });
     const chain = new ChainVerifier(new Map([...opened].map(partOf)));
     const composed = await opener.share(
       ['verifiers', rememberLogins, ...[...opened].map(([id, { key }]) => [id, key])],
@@ -149,7 +165,7 @@ export class Generations {
         close: async () => {}, // the verifiers in it are closed one by one
       }),
     );
-    return composed.part.verifier;
+    return { verifier: composed.part.verifier, signIn };
   }
 }
 

@@ -155,9 +155,9 @@ export async function openPolicy(opener: Opener, configuration: Configuration): 
 export async function openIssuer(
   opener: Opener,
   { token, externalUrl }: Configuration,
-): Promise<TokenIssuer> {
+): Promise<Opened<TokenIssuer>> {
   const given = { issuer: externalUrl.origin };
-  return (await opener.open('token', 'token', token.issuer, given, [given])).part;
+  return opener.open('token', 'token', token.issuer, given, [given]);
 }
 
 function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {

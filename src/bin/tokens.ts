@@ -1,13 +1,21 @@
 import type { Command } from 'commander';
 import type { Configuration } from '../config/configuration.js';
-import type { CallOptions, Principal } from '../contracts/index.js';
-import {
-  type ListedRefreshToken,
-  RefreshTokensAdministration,
-} from '../token/refresh-tokens-administration.js';
+import type { CallOptions, Clock, Principal, StateStore } from '../contracts/index.js';
+import { PersonalTokensAdministration } from '../sign-in/personal-tokens-administration.js';
+import { RefreshTokensAdministration } from '../token/refresh-tokens-administration.js';
 import { QuestionError } from './explain.js';
 import { Opener, type Surroundings } from './open-parts.js';
 import { requireConfiguration } from './serve.js';
+import {
+  inOrder,
+  json,
+  kindNames,
+  type ListedToken,
+  ofPersonalToken,
+  ofRefreshToken,
+  qualified,
+  table,
+} from './token-list.js';
 
 const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
 /** Milliseconds for the whole command: reading many thousand files takes its time. */
@@ -15,15 +23,30 @@ const patience = 120_000;
 /** What a short id looks like. */
 const idGrammar = /^[0-9a-f]{12}$/;
 const accessTokensLive = 'Access tokens that were already issued are good until their ttl is over.';
+const loginsRemembered =
+  'A personal access token that was just used is taken until rememberLogins.accepted is over.';
 
 type Named = Pick<Principal, 'verifier' | 'name'>;
 
+/** Lists and ends tokens of one kind. */
+interface Administration {
+  readonly type: ListedToken['type'];
+  list(
+    o: CallOptions,
+  ): Promise<{ readonly tokens: readonly ListedToken[]; readonly unreadable: readonly string[] }>;
+  /** @returns how many */
+  revokePrincipal(who: Named, o: CallOptions): Promise<number>;
+  revokeById(id: string, o: CallOptions): Promise<readonly ListedToken[]>;
+}
+
 /** Adds `tokens list` and `tokens revoke`, which work beside a running proxy and without one. */
 export function addTokensCommands(tokens: Command, surroundings: () => Surroundings): void {
-  tokens.description('list and revoke refresh tokens, while the proxy runs or not');
+  tokens.description(
+    'list and revoke refresh tokens and personal access tokens, while the proxy runs or not',
+  );
   tokens
     .command('list')
-    .description('list the refresh tokens that are good')
+    .description('list the refresh tokens and personal access tokens that are good')
     .requiredOption(...configOption)
     .option('--principal <name>', "only this principal's, with its verifier's id: corp:alice")
     .option('--json', 'a JSON array instead of a table', false)
@@ -35,17 +58,18 @@ export function addTokensCommands(tokens: Command, surroundings: () => Surroundi
     .action(async (options: { config: string; principal?: string; json: boolean }) => {
       const configuration = await requireConfiguration(options.config);
       const who = options.principal === undefined ? undefined : principalOf(configuration, options.principal);
-      await administer(configuration, surroundings(), async (administration, o) => {
-        const { tokens, unreadable } = await administration.list(o);
-        for (const id of unreadable)
+      await administer(configuration, surroundings(), async (administrations, o) => {
+        const lists = await Promise.all(administrations.map((administration) => administration.list(o)));
+        for (const id of lists.flatMap(({ unreadable }) => unreadable))
           process.stderr.write(`${id}: its record cannot be read: good for nothing\n`);
-        const shown = tokens.filter((token) => who === undefined || isOf(token, who));
+        const all = inOrder(lists.flatMap(({ tokens }) => tokens));
+        const shown = all.filter((token) => who === undefined || isOf(token, who));
         process.stdout.write(options.json ? `${json(shown)}\n` : table(shown));
       });
     });
   tokens
     .command('revoke')
-    .description('end the refresh tokens of a principal, or one of them')
+    .description('end the refresh tokens and personal access tokens of a principal, or one of them')
     .requiredOption(...configOption)
     .option('--principal <name>', "all of this principal's, with its verifier's id: corp:alice")
     .option('--id <id>', 'the one with this ID of `tokens list`')
@@ -57,8 +81,10 @@ export function addTokensCommands(tokens: Command, surroundings: () => Surroundi
     .action(async (options: { config: string; principal?: string; id?: string }) => {
       const configuration = await requireConfiguration(options.config);
       const revoke = revocationOf(configuration, options);
-      await administer(configuration, surroundings(), async (administration, o) => {
-        process.stdout.write(`${await revoke(administration, o)}\n${accessTokensLive}\n`);
+      await administer(configuration, surroundings(), async (administrations, o) => {
+        const lines = [await revoke(administrations, o), accessTokensLive];
+        if (configuration.signIn !== undefined) lines.push(loginsRemembered);
+        process.stdout.write(`${lines.join('\n')}\n`);
       });
     });
 }
@@ -67,22 +93,56 @@ export function addTokensCommands(tokens: Command, surroundings: () => Surroundi
 async function administer(
   configuration: Configuration,
   surroundings: Surroundings,
-  step: (administration: RefreshTokensAdministration, o: CallOptions) => Promise<void>,
+  step: (administrations: readonly Administration[], o: CallOptions) => Promise<void>,
 ): Promise<void> {
-  const limits = configuration.token.refreshTokens;
-  if (limits === undefined) {
+  if (configuration.token.refreshTokens === undefined && configuration.signIn === undefined) {
     throw new QuestionError(
-      `${configuration.file}: token.refreshTokens is off: no refresh token is issued, and none is taken`,
+      `${configuration.file}: token.refreshTokens is off, and there is no signIn: no refresh token and no personal access token is issued, and none is taken`,
     );
   }
   const opener = new Opener(configuration, surroundings);
   try {
     const { part: state } = await opener.open('state', 'state', configuration.state, { access: 'guest' });
-    const administration = new RefreshTokensAdministration(state, surroundings.clock, limits);
-    await step(administration, { signal: AbortSignal.timeout(patience) });
+    const administrations = administrationsOf(configuration, state, surroundings.clock);
+    await step(administrations, { signal: AbortSignal.timeout(patience) });
   } finally {
     await opener.close();
   }
+}
+
+/** Of the kinds that are on. */
+function administrationsOf(
+  { token, signIn }: Configuration,
+  state: StateStore,
+  clock: Clock,
+): readonly Administration[] {
+  const refresh = token.refreshTokens && new RefreshTokensAdministration(state, clock, token.refreshTokens);
+  const personal =
+    signIn && new PersonalTokensAdministration(state, clock, signIn.session + signIn.tokens.maxLife);
+  return [
+    ...(refresh ? [administrationOf('refresh', refresh, ofRefreshToken)] : []),
+    ...(personal ? [administrationOf('personal', personal, ofPersonalToken)] : []),
+  ];
+}
+
+function administrationOf<T>(
+  type: ListedToken['type'],
+  inner: {
+    list(o: CallOptions): Promise<{ readonly tokens: readonly T[]; readonly unreadable: readonly string[] }>;
+    revokePrincipal(who: Named, o: CallOptions): Promise<number>;
+    revokeById(id: string, o: CallOptions): Promise<readonly T[]>;
+  },
+  shown: (token: T) => ListedToken,
+): Administration {
+  return {
+    type,
+    async list(o) {
+      const { tokens, unreadable } = await inner.list(o);
+      return { tokens: tokens.map(shown), unreadable };
+    },
+    revokePrincipal: (who, o) => inner.revokePrincipal(who, o),
+    revokeById: async (id, o) => (await inner.revokeById(id, o)).map(shown),
+  };
 }
 
 /**
@@ -92,24 +152,45 @@ async function administer(
 function revocationOf(
   configuration: Configuration,
   { principal, id }: { readonly principal?: string; readonly id?: string },
-): (administration: RefreshTokensAdministration, o: CallOptions) => Promise<string> {
+): (administrations: readonly Administration[], o: CallOptions) => Promise<string> {
   if (principal !== undefined && id === undefined) {
     const who = principalOf(configuration, principal);
-    return async (administration, o) => {
-      const ended = await administration.revokePrincipal(who, o);
-      if (ended === 0) return `${principal} has no refresh token: none was revoked.`;
-      return `${ended} refresh ${ended === 1 ? 'token' : 'tokens'} of ${principal} revoked.`;
-    };
+    return (administrations, o) => revokePrincipal(administrations, who, o);
   }
   if (id !== undefined && principal === undefined) {
     if (!idGrammar.test(id)) throw new QuestionError('--id: expected the 12 characters `tokens list` shows');
-    return async (administration, o) => {
-      const [ended] = await administration.revokeById(id, o);
-      if (ended === undefined) throw new QuestionError(`--id: no refresh token has the ID ${id}`);
-      return `The refresh token ${id} of ${qualified(ended)} was revoked.`;
-    };
+    return (administrations, o) => revokeById(administrations, id, o);
   }
   throw new QuestionError('expected one of --principal and --id');
+}
+
+async function revokePrincipal(
+  administrations: readonly Administration[],
+  who: Named,
+  o: CallOptions,
+): Promise<string> {
+  const ended: string[] = [];
+  for (const administration of administrations) {
+    const count = await administration.revokePrincipal(who, o);
+    if (count > 0) ended.push(`${count} ${kindNames[administration.type]}${count === 1 ? '' : 's'}`);
+  }
+  if (ended.length > 0) return `${ended.join(' and ')} of ${qualified(who)} revoked.`;
+  const kinds = administrations.map(({ type }) => kindNames[type]).join(' and no ');
+  return `${qualified(who)} has no ${kinds}: none was revoked.`;
+}
+
+/** @throws QuestionError */
+async function revokeById(
+  administrations: readonly Administration[],
+  id: string,
+  o: CallOptions,
+): Promise<string> {
+  for (const administration of administrations) {
+    const [ended] = await administration.revokeById(id, o);
+    if (ended !== undefined) return `The ${kindNames[ended.type]} ${id} of ${qualified(ended)} was revoked.`;
+  }
+  const kinds = administrations.map(({ type }) => kindNames[type]).join(' and no ');
+  throw new QuestionError(`--id: no ${kinds} has the ID ${id}`);
 }
 
 /** @throws QuestionError */
@@ -125,54 +206,6 @@ function principalOf({ verifiers }: Configuration, text: string): Named {
   return { verifier, name: text.slice(colon + 1) };
 }
 
-function isOf(token: ListedRefreshToken, { verifier, name }: Named): boolean {
+function isOf(token: Named, { verifier, name }: Named): boolean {
   return token.verifier === verifier && token.name === name;
-}
-
-function qualified({ verifier, name }: Named): string {
-  return printable(`${verifier}:${name}`);
-}
-
-function json(tokens: readonly ListedRefreshToken[]): string {
-  const rows = tokens.map(({ id, verifier, name, service, createdAt, usedAt, expiresAt }) => ({
-    ...{ id, principal: `${verifier}:${name}`, verifier, name, service },
-    created: time(createdAt),
-    lastUsed: time(usedAt),
-    ...(expiresAt !== undefined && { expires: time(expiresAt) }),
-  }));
-  return JSON.stringify(rows, undefined, 2);
-}
-
-function table(tokens: readonly ListedRefreshToken[]): string {
-  const rows = [
-    ['ID', 'PRINCIPAL', 'SERVICE', 'CREATED', 'LAST USED', 'EXPIRES'],
-    ...tokens.map((token) => [
-      token.id,
-      qualified(token),
-      printable(token.service),
-      time(token.createdAt),
-      time(token.usedAt),
-      token.expiresAt === undefined ? 'never' : time(token.expiresAt),
-    ]),
-  ];
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
-}
-
-/** ISO 8601, without the milliseconds that mean nothing here. */
-function time(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z');
-}
-
-/** Names come from directories that others keep: no escape sequence of theirs reaches a terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
 }

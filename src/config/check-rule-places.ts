@@ -4,6 +4,7 @@ import { registryHostName } from '../settings/registry-host-name.js';
 import { coreSchema } from './core-schema.js';
 import { isMapping, type Mapping } from './mapping.js';
 import type { Finding } from './problem.js';
+import { rawRules } from './raw-rules.js';
 
 /**
  * Finds rules of the built-in policy that can never hold: for a host that is not served, or for a repository whose
@@ -12,7 +13,7 @@ import type { Finding } from './problem.js';
 export function checkRulePlaces(raw: unknown): readonly Finding[] {
   const core = isMapping(raw) ? raw : {};
   const services = servicesOf(core);
-  if (services === undefined || !Array.isArray(core.policy)) return [];
+  if (services === undefined) return [];
   const prefixes = mappings(core.routes).flatMap(({ prefix }) =>
     typeof prefix === 'string' ? [prefix] : [],
   );
@@ -20,19 +21,19 @@ export function checkRulePlaces(raw: unknown): readonly Finding[] {
     services: (text) => unknownService(text, services),
     repositories: (text) => hostBefore(text, services, prefixes),
   };
-  return core.policy.flatMap((rule: unknown, i) =>
+  return rawRules(core.policy).flatMap(({ path, rule }) =>
     Object.entries(checks).flatMap(([list, check]) => {
       const texts = isMapping(rule) ? rule[list] : undefined;
       return (Array.isArray(texts) ? texts : []).flatMap((text: unknown, j): Finding[] => {
         const message = typeof text === 'string' && text !== '' ? check(text) : undefined;
-        return message === undefined ? [] : [{ path: ['policy', i, list, j], message }];
+        return message === undefined ? [] : [{ path: [...path, list, j], message }];
       });
     }),
   );
 }
 
 /** The hosts that rules can speak of: those served, and those of `token.services`. */
-function servicesOf(core: Mapping): readonly string[] | undefined {
+export function servicesOf(core: Mapping): readonly string[] | undefined {
   const externalUrl = coreSchema.shape.externalUrl.safeParse(core.externalUrl).data;
   if (externalUrl === undefined) return undefined;
   const hosts = (values: readonly unknown[]) =>
@@ -42,7 +43,7 @@ function servicesOf(core: Mapping): readonly string[] | undefined {
   return [...new Set([...served.services, ...hosts(others)])];
 }
 
-function unknownService(text: string, services: readonly string[]): string | undefined {
+export function unknownService(text: string, services: readonly string[]): string | undefined {
   if (services.includes(text)) return undefined;
   return `no host that is served or in token.services; known: ${services.join(', ')}${didYouMean(text, services)}`;
 }

@@ -3,6 +3,8 @@ import type { FilePath } from '../settings/file-path.js';
 import type { ListenAddress } from '../settings/listen-address.js';
 import type { NamePattern } from '../settings/name-pattern.js';
 import type { SecretSource } from '../settings/secret-source.js';
+import type { PolicyTest } from './policy-test-schema.js';
+import type { Problem } from './problem.js';
 
 /** A driver and its settings, which the driver's own schema has already parsed: pass them to `driver.open`. */
 export interface ConfiguredDriver<K extends DriverKind> {
@@ -20,6 +22,13 @@ export interface NamedFile {
   readonly path: string;
   /** Of what it held when the configuration was loaded. */
   readonly digest: string;
+}
+
+/** A test of the policy. */
+export interface PolicyTestSetting {
+  readonly test: PolicyTest;
+  /** Where it stands. */
+  readonly place: Omit<Problem, 'message'>;
 }
 
 /** A route from what clients name to a repository of an upstream. */
@@ -127,6 +136,8 @@ export interface Configuration {
   /** Absent: nobody signs in by browser. */
   readonly signIn?: SignInSetting;
   readonly policy: ConfiguredDriver<'policy'>;
+  /** What `check` tries. */
+  readonly policyTests: readonly PolicyTestSetting[];
   readonly token: {
     readonly issuer: ConfiguredDriver<'token-issuer'>;
     /** Other registries, as `host[:port]`, that this proxy issues tokens for. */

@@ -8,6 +8,7 @@ import { namePattern } from '../settings/name-pattern.js';
 import { registryHostName } from '../settings/registry-host-name.js';
 import { repositoryPrefix } from '../settings/repository-prefix.js';
 import { secretSource } from '../settings/secret-source.js';
+import { policyTestSchema } from './policy-test-schema.js';
 
 /** The types that drivers have where the configuration names none. */
 export const defaultTypes = {
@@ -253,9 +254,21 @@ export const coreSchema = z.strictObject({
     .optional()
     .describe('Lets people sign in by browser, and gives them personal access tokens for `docker login`.'),
   policy: z
-    .union([z.array(z.unknown()), z.looseObject(typeKeys())], {
-      error: 'expected a list of rules, or a mapping with a type',
-    })
+    .union(
+      [
+        z.array(z.unknown()),
+        z.looseObject({
+          ...typeKeys(defaultTypes.policy),
+          tests: z
+            .array(policyTestSchema, { error: 'expected a list of tests' })
+            .optional()
+            .describe(
+              'Questions to the policy and what it has to say; `check` tries them, `serve` does not.',
+            ),
+        }),
+      ],
+      { error: 'expected a list of rules, { rules: … }, { file: NAME }, or a mapping with a type' },
+    )
     .describe('Who may do what. Nothing is allowed that nothing allows.'),
   token: z
     .looseObject({

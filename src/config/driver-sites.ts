@@ -20,7 +20,7 @@ export const coreKeys = {
   upstream: ['type', 'module', 'credentials'],
   'credential-source': ['type', 'module'],
   verifier: ['id', 'type', 'module', 'usernames'],
-  policy: ['type', 'module'],
+  policy: ['type', 'module', 'tests'],
   'token-issuer': ['type', 'module', 'services', 'refreshTokens'],
   'state-store': ['type', 'module'],
 } as const satisfies Record<DriverKind, readonly string[]>;
@@ -57,7 +57,7 @@ function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite
   const config = Object.fromEntries(Object.entries(entry).filter(([key]) => !own.includes(key)));
   const site = { kind, path, config, coreKeys: own };
   if (module !== undefined) return { ...site, choice: type === undefined ? { module } : { module, type } };
-  const chosen = type ?? (kind === 'verifier' || kind === 'policy' ? undefined : defaultTypes[kind]);
+  const chosen = type ?? (kind === 'verifier' ? undefined : defaultTypes[kind]);
   return chosen === undefined ? site : { ...site, choice: { type: chosen } };
 }
 

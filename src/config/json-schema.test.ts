@@ -73,6 +73,36 @@ describe('the JSON Schema', async () => {
     it(`accepts ${name}`, () => assert(accepts(schema, parse(text))));
   }
 
+  const asList = example.slice(example.indexOf('policy:'), example.indexOf('token:'));
+  const rules = asList.slice('policy:\n'.length).replaceAll('  - ', '    - ');
+  for (const [name, policy, expected] of [
+    ['rules under a key', `policy:\n  rules:\n${rules}`, true],
+    ['rules with a condition', asList.replace('actions: [pull] }', 'actions: [pull], when: "true" }'), true],
+    ['a condition that is no text', asList.replace('actions: [pull] }', 'actions: [pull], when: 1 }'), false],
+    ['a file', 'policy: { file: policy.yaml }\n', true],
+    ['the type and a file', 'policy: { type: rules, file: policy.yaml }\n', true],
+    ['a file and rules', 'policy: { file: policy.yaml, rules: [] }\n', false],
+    [
+      'tests',
+      'policy: { rules: [], tests: [{ as: "corp:x", repository: a, action: pull, expect: deny }] }\n',
+      true,
+    ],
+    [
+      'a test that expects nothing',
+      'policy: { rules: [], tests: [{ as: x, repository: a, action: pull }] }\n',
+      false,
+    ],
+    ['an unknown key', 'policy: { rule: [] }\n', false],
+    ['nothing', 'policy: {}\n', false],
+    ['a module', 'policy: { module: ./mine.js, anything: 1 }\n', true],
+  ] as const) {
+    it(`${expected ? 'accepts' : 'refuses'} a policy of ${name}`, () => {
+      const text = example.replace(asList, policy);
+      assert.notEqual(text, example);
+      assert.equal(accepts(schema, parse(text)), expected);
+    });
+  }
+
   for (const [name, from, to] of [
     ['an unknown key', 'listen:', 'listne: 1\nlisten:'],
     ['an unknown key of an upstream', 'url: https://gcr.io', 'url: https://gcr.io, x: 1'],

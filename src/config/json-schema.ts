@@ -93,16 +93,16 @@ function restOf(schema: JsonSchema): JsonSchema {
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : {};
 }
 
-/** A list is the rules themselves; a mapping names another driver. */
+/** A list is the rules themselves; a mapping says more about them, or names another driver. */
 async function policySchema(place: JsonSchema, drivers: DriverMap): Promise<JsonSchema> {
   const settings = await driverSettings('policy', drivers);
   const mapping = place.anyOf?.find((branch) => branch.type === 'object') ?? {};
-  const lists = settings.filter((driver) => driver.schema.type === 'array');
-  const others = settings
-    .filter((driver) => driver.schema.type !== 'array')
-    .map((driver) => ({ ...driver, isDefault: false }));
-  const entries = entrySchema(mapping, others).anyOf ?? [];
-  return { ...descriptionOf(place), anyOf: [...lists.map((driver) => driver.schema), ...entries] };
+  const shapes = settings.flatMap((driver) =>
+    objectBranches(driver.schema).map((schema) => ({ ...driver, schema })),
+  );
+  const lists = shapes.filter(({ schema }) => schema.type === 'array').map(({ schema }) => schema);
+  const others = shapes.filter(({ schema }) => schema.type !== 'array');
+  return { ...descriptionOf(place), anyOf: [...lists, ...(entrySchema(mapping, others).anyOf ?? [])] };
 }
 
 /** One branch a driver, which refuses the keys of all others, and one for a module of which nothing is known. */

@@ -3,6 +3,7 @@ import { builtInDrivers } from '../plugins/built-in.js';
 import type { DriverMap } from '../plugins/driver-map.js';
 import { checkFiles } from './check-files.js';
 import { checkListening } from './check-listening.js';
+import { checkPolicyTests } from './check-policy-tests.js';
 import { checkReferences } from './check-references.js';
 import { checkRuleNames } from './check-rule-names.js';
 import { checkRulePlaces } from './check-rule-places.js';
@@ -10,6 +11,7 @@ import { checkAuthorities, checkTlsPair } from './check-tls-pair.js';
 import type {
   Configuration,
   NamedFile,
+  PolicyTestSetting,
   RefreshTokenSetting,
   RouteSetting,
   SignInSetting,
@@ -20,8 +22,9 @@ import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema
 import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
 import { namedFiles } from './named-files.js';
+import { withPolicyFile } from './policy-file.js';
 import { type Finding, formatProblem, type Problem } from './problem.js';
-import { readYamlFile } from './yaml-file.js';
+import { readYamlFile, type YamlFile } from './yaml-file.js';
 
 /** More are not shown: by then the file is something else. */
 const maxProblems = 100;
@@ -39,8 +42,9 @@ export async function loadConfiguration(
   drivers: DriverMap = builtInDrivers,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<{ readonly configuration: Configuration } | { readonly problems: readonly Problem[] }> {
-  const yaml = await readYamlFile(file);
-  if ('problems' in yaml) return { problems: inOrder(yaml.problems) };
+  const own = await readYamlFile(file);
+  if ('problems' in own) return { problems: inOrder(own.problems, file) };
+  const { yaml, problems, policyFile } = await withPolicyFile(own, file);
   const baseDirectory = dirname(resolve(file));
   const core = await parseSettings(coreSchema, yaml.value, { path: [] });
   if (!isMapping(yaml.value) && 'findings' in core) {
@@ -54,6 +58,7 @@ export async function loadConfiguration(
     ...checkReferences(yaml.value),
     ...checkRuleNames(yaml.value),
     ...checkRulePlaces(yaml.value),
+    ...checkPolicyTests(yaml.value),
   ];
   for (const { path, config } of configured.configs) {
     findings.push(...(await checkFiles(config, path, baseDirectory, environment)));
@@ -71,23 +76,31 @@ export async function loadConfiguration(
       findings.push(...(await checkAuthorities(tls.clientCertificates, path, baseDirectory)));
     }
   }
-  if (findings.length > 0 || 'findings' in core) {
-    return { problems: inOrder(findings.map((finding) => yaml.problem(finding))) };
+  if (problems.length > 0 || findings.length > 0 || 'findings' in core) {
+    const found = [...problems, ...findings.map((finding) => yaml.problem(finding))];
+    return { problems: inOrder(found, file) };
   }
   const files = await namedFiles(
     [
       ...configured.configs,
       { path: ['tls'], config: core.value.tls },
       { path: ['signIn'], config: core.value.signIn },
+      { path: ['policy'], config: { file: policyFile } },
     ],
     baseDirectory,
   );
-  return { configuration: compose(resolve(file), yaml.value, files, core.value, configured) };
+  const policyTests = policyTestSettings(core.value, yaml);
+  const configuration = compose(resolve(file), own.value, files, core.value, configured, policyTests);
+  return { configuration };
 }
 
-function inOrder(problems: readonly Problem[]): readonly Problem[] {
+/** @param first the file whose problems come before those of another one */
+function inOrder(problems: readonly Problem[], first: string): readonly Problem[] {
   const once = new Map(problems.map((problem) => [formatProblem(problem), problem]));
-  return [...once.values()].sort((a, b) => a.line - b.line || a.column - b.column).slice(0, maxProblems);
+  const isOther = ({ file }: Problem) => Number(file !== first);
+  return [...once.values()]
+    .sort((a, b) => isOther(a) - isOther(b) || a.line - b.line || a.column - b.column)
+    .slice(0, maxProblems);
 }
 
 function compose(
@@ -96,6 +109,7 @@ function compose(
   files: readonly NamedFile[],
   core: CoreSettings,
   drivers: ConfiguredDrivers,
+  policyTests: readonly PolicyTestSetting[],
 ): Configuration {
   const { tls, admin, token, audit, signIn, clientCertificateHeader } = core;
   const refreshTokens = refreshTokenSetting(token.refreshTokens);
@@ -131,6 +145,7 @@ function compose(
     rememberLogins: core.rememberLogins,
     ...(signIn && { signIn: signInSetting(signIn) }),
     policy: drivers.get('policy', ['policy']),
+    policyTests,
     token: {
       issuer: drivers.get('token-issuer', ['token']),
       services: token.services,
@@ -142,6 +157,14 @@ function compose(
     drainDelay: core.drainDelay,
     drainTimeout: core.drainTimeout,
   };
+}
+
+function policyTestSettings({ policy }: CoreSettings, yaml: YamlFile): readonly PolicyTestSetting[] {
+  const tests = Array.isArray(policy) ? [] : (policy.tests ?? []);
+  return tests.map((test, i) => {
+    const { message: _, ...place } = yaml.problem({ path: ['policy', 'tests', i], message: '' });
+    return { test, place };
+  });
 }
 
 function tlsSetting({

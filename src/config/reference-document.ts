@@ -56,7 +56,7 @@ const sections: readonly { readonly kind: DriverKind; readonly title: string; re
   {
     kind: 'policy',
     title: 'Policy',
-    text: 'A list under `policy` holds rules; a mapping with a `type` or `module` names another driver.',
+    text: 'A list under `policy` is the `rules` themselves. Keys beside `type`, `module` and `tests` are:',
   },
   {
     kind: 'token-issuer',
@@ -123,16 +123,32 @@ function innerRows(schema: JsonSchema, at: string): readonly SettingRow[] {
   return rows;
 }
 
-/** A key that only one of several mappings requires is a choice, not a duty. */
+/**
+ * A key that only one of several mappings requires is a choice, not a duty; what is required further inside is so where
+ * that one was chosen. A list that is also a key of a mapping is told once.
+ */
 function alternativeRows(branches: readonly JsonSchema[], at: string): readonly SettingRow[] {
-  const mappings = branches.filter((branch) => branch.properties !== undefined).length;
-  const rows = branches.map((branch) => innerRows(branch, at));
-  const all = rows.flat();
+  const mappings = branches.filter((branch) => branch.properties !== undefined);
+  const outer = new Set(
+    mappings.flatMap(({ properties = {} }) =>
+      Object.keys(properties).map((key) => `${at}${at && '.'}${key}`),
+    ),
+  );
+  const all = branches
+    .filter((branch) => branch.items === undefined || !mappings.some((other) => hasList(other, branch)))
+    .flatMap((branch) => innerRows(branch, at));
   return all.map((row) =>
-    row.fallback === required && all.filter(({ key }) => key === row.key).length < mappings
+    row.fallback === required &&
+    outer.has(row.key) &&
+    all.filter(({ key }) => key === row.key).length < mappings.length
       ? { ...row, fallback: '**either**' }
       : row,
   );
+}
+
+function hasList({ properties = {} }: JsonSchema, { items }: JsonSchema): boolean {
+  const text = JSON.stringify(items);
+  return Object.values(properties).some((inner) => inner.items && JSON.stringify(inner.items) === text);
 }
 
 function rowOf(key: string, schema: JsonSchema, isRequired: boolean): SettingRow {

@@ -13,8 +13,8 @@ import {
 import { describeError } from '../errors.js';
 import { type Finding, type Problem, printPath, type SettingPath } from './problem.js';
 
-/** Bytes. */
-const maxSize = 1024 * 1024;
+/** Bytes of a configuration. */
+const usualSize = 1024 * 1024;
 /** How many nodes aliases may stand for: more is a bomb, not a configuration. */
 const maxAliasCount = 100;
 
@@ -25,14 +25,18 @@ export interface YamlFile {
   problem(finding: Finding): Problem;
 }
 
-/** @returns what is wrong with the text, where it is no YAML of one document and of reasonable size */
+/**
+ * @param maxSize bytes
+ * @returns what is wrong with the text, where it is no YAML of one document and of reasonable size
+ */
 export async function readYamlFile(
   file: string,
+  maxSize = usualSize,
 ): Promise<YamlFile | { readonly problems: readonly Problem[] }> {
   const whole = (message: string) => ({ problems: [{ file, line: 0, column: 0, path: '', message }] });
   let text: string;
   try {
-    text = await readBounded(file);
+    text = await readBounded(file, maxSize);
   } catch (error) {
     return whole(`cannot be read: ${describeError(error)}`);
   }
@@ -44,7 +48,7 @@ export async function readYamlFile(
   }
 }
 
-async function readBounded(file: string): Promise<string> {
+async function readBounded(file: string, maxSize: number): Promise<string> {
   const handle = await open(file, 'r');
   try {
     if (!(await handle.stat()).isFile()) throw new Error('not a file');

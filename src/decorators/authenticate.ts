@@ -20,7 +20,8 @@ export async function authenticate(
   }
   const principal = await verifier.verify(credentials, o);
   if (principal !== undefined) return principal;
-  const reason = shown.kind === 'none' ? 'no credentials were shown' : 'no verifier takes these credentials';
+  const isNothing = shown.kind === 'none' && credentials.connection.peerCertificate === undefined;
+  const reason = isNothing ? 'no credentials were shown' : 'no verifier takes these credentials';
   throw new RegistryError('UNAUTHORIZED', { reason });
 }
 

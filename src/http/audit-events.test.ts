@@ -4,12 +4,15 @@ import type { AuditEvent } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import type { AccessRecord } from '../proxy/client-request.js';
 import {
+  type PageExchange,
+  pageAuditEvents,
   type RegistryExchange,
   registryAuditEvent,
   type TokenExchange,
   tokenAuditEvent,
 } from './audit-events.js';
 import { ClientGone } from './client-gone.js';
+import type { PageRecord } from './pages/page-record.js';
 import { parseTarget } from './parse-registry-request.js';
 
 const digest = `sha256:${'0'.repeat(64)}`;
@@ -317,4 +320,63 @@ describe('why', () => {
       assert.ok(!JSON.stringify(login).includes(secret), 'no secret');
     });
   }
+});
+
+describe('a request of a page', () => {
+  const who = { principal: 'sso:alice', verifier: 'sso' } as const;
+  const denied = new RegistryError('DENIED', { message: 'not here', reason: 'a form from elsewhere' });
+  const events = (record: PageRecord, changes: Pick<PageExchange, 'status'> & Partial<PageExchange>) =>
+    pageAuditEvents({ ...ending, shown: undefined, record, ...changes });
+
+  const rows: readonly (readonly [record: PageRecord, status: number, expected: string, error?: unknown])[] =
+    [
+      [{ page: 'landing', ...who }, 200, ''],
+      [{ page: 'landing' }, 429, 'refusal refused -', new RegistryError('TOOMANYREQUESTS')],
+      [{ page: 'asset' }, 304, ''],
+      [{ page: 'landing' }, 503, '', new RegistryError('UNAVAILABLE')],
+      [{ page: 'sign-in' }, 302, ''],
+      [{ page: 'sign-in' }, 405, '', new RegistryError('UNSUPPORTED')],
+      [{ page: 'sign-in' }, 503, 'sign-in failed -', new RegistryError('UNAVAILABLE')],
+      [{ page: 'callback', ...who, hasSignedIn: true }, 303, 'sign-in ok -'],
+      [
+        { page: 'callback', ...who, hasSignedIn: true, token: '0123' },
+        303,
+        'sign-in ok -, token-created ok token 0123',
+      ],
+      [{ page: 'callback', ...who, hasSignedIn: true }, 499, 'sign-in ok -', new ClientGone()],
+      [{ page: 'callback' }, 499, '', new ClientGone()],
+      [{ page: 'callback' }, 400, '', new RegistryError('UNAUTHORIZED', { status: 400 })],
+      [{ page: 'callback' }, 403, 'sign-in refused -', denied],
+      [{ page: 'callback' }, 429, 'sign-in refused -', new RegistryError('TOOMANYREQUESTS')],
+      [{ page: 'callback' }, 500, 'sign-in failed -', new Error('a bug')],
+      [{ page: 'create-token', ...who, token: '0123' }, 303, 'token-created ok token 0123'],
+      [{ page: 'create-token', ...who, token: '0123' }, 499, 'token-created ok token 0123', new ClientGone()],
+      [{ page: 'create-token', ...who }, 403, 'token-created refused -', denied],
+      [{ page: 'create-token', ...who }, 400, '', new RegistryError('UNSUPPORTED', { status: 400 })],
+      [{ page: 'create-token', ...who }, 503, 'token-created failed -', new RegistryError('UNAVAILABLE')],
+      [{ page: 'revoke-token', ...who, token: '0123' }, 303, 'token-revoked ok token 0123'],
+      [{ page: 'revoke-token', ...who }, 303, ''],
+      [{ page: 'sign-out', ...who }, 303, ''],
+      [{ page: 'sign-out', ...who }, 403, 'refusal refused -', denied],
+    ];
+  for (const [record, status, expected, error] of rows) {
+    it(`${record.page} ${status}${record.token ? ' with a token' : ''}: ${expected || 'no event'}`, () => {
+      const found = events(record, { status, error });
+      assert.equal(
+        found.map((event) => [summary(event), event.token ?? []].flat().join(' ')).join(', '),
+        expected,
+      );
+      for (const event of found) {
+        assert.equal(event.principal, record.principal);
+        assert.equal(event.status, status);
+        assert.equal(event.requestId, 'one');
+      }
+    });
+  }
+
+  it('says why it was refused, in our own words', () => {
+    const [event] = events({ page: 'create-token', ...who }, { status: 403, error: denied });
+    assert.equal(event?.reason, 'a form from elsewhere');
+    assert.equal(event?.error, 'DENIED');
+  });
 });

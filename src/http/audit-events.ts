@@ -3,6 +3,8 @@ import { errorTable, RegistryError } from '../errors.js';
 import type { AccessRecord } from '../proxy/client-request.js';
 import type { TokenRecord } from '../token/token-service.js';
 import { ClientGone, CutByUs } from './client-gone.js';
+import type { PageRecord } from './pages/page-record.js';
+import type { PageName } from './pages/page-route.js';
 
 /** How an exchange ended, and with whom. */
 export interface Ending {
@@ -16,7 +18,7 @@ export interface Ending {
   /** The served host's. */
   readonly service: string;
   /** Undefined where it was not understood. */
-  readonly shown: ClientCredentials['shown']['kind'] | 'refresh-token' | undefined;
+  readonly shown: ClientCredentials['shown']['kind'] | 'refresh-token' | 'certificate' | undefined;
 }
 
 export interface RegistryExchange extends Ending {
@@ -30,6 +32,10 @@ export interface RegistryExchange extends Ending {
 
 export interface TokenExchange extends Ending {
   readonly record: TokenRecord;
+}
+
+export interface PageExchange extends Ending {
+  readonly record: PageRecord;
 }
 
 type Members = { readonly [K in keyof AuditEvent]?: AuditEvent[K] | undefined };
@@ -83,6 +89,34 @@ export function tokenAuditEvent(exchange: TokenExchange): AuditEvent | undefined
   return undefined;
 }
 
+/** What a page's request is to do, where that is an event. */
+const pageEvents: { readonly [name in PageName]?: 'sign-in' | 'token-created' | 'token-revoked' } = {
+  'sign-in': 'sign-in',
+  callback: 'sign-in',
+  'create-token': 'token-created',
+  'revoke-token': 'token-revoked',
+};
+
+/**
+ * What the audit log says of a page's request: a sign-in may have brought a first token with it.
+ *
+ * @returns nothing where it is no event: it looked at a page, signed out, or makes no sense (any more)
+ */
+export function pageAuditEvents(exchange: PageExchange): readonly AuditEvent[] {
+  const { record, status } = exchange;
+  const { page, hasSignedIn, token } = record;
+  const event = pageEvents[page];
+  const about = (one: AuditEvent['event'], result: AuditEvent['result'], of?: string) =>
+    eventOf(exchange, { event: one, object: of === undefined ? undefined : 'token' }, result, { token: of });
+  // What was done was done, also where the browser has gone meanwhile.
+  if (hasSignedIn) {
+    return [about('sign-in', 'ok'), ...(token === undefined ? [] : [about('token-created', 'ok', token)])];
+  }
+  if (event !== undefined && token !== undefined) return [about(event, 'ok', token)];
+  if (isRefusal(exchange)) return [about(event ?? 'refusal', 'refused')];
+  return event !== undefined && status >= 500 ? [about(event, 'failed')] : [];
+}
+
 /** A 401 to who has shown nothing is how the protocol begins. */
 function isRefusal({ status, shown }: Ending): boolean {
   return status === 403 || status === 429 || (status === 401 && shown !== 'none');
@@ -114,12 +148,13 @@ function done(exchange: RegistryExchange): Subject | undefined {
 }
 
 function eventOf(
-  { record, requestId, address, service, status, error }: RegistryExchange | TokenExchange,
+  exchange: RegistryExchange | TokenExchange | PageExchange,
   { event, object }: Subject,
   result: AuditEvent['result'],
   more: Members,
 ): AuditEvent {
-  const { principal, verifier, user } = record;
+  const { record, requestId, address, service, status, error } = exchange;
+  const { principal, verifier, user }: Pick<AccessRecord, 'principal' | 'verifier' | 'user'> = record;
   const code = error instanceof RegistryError ? error.code : status >= 500 ? 'UNKNOWN' : undefined;
   const about = { requestId, address, service, principal, verifier, user, object, status };
   const members: Members = { event, result, ...about, ...more, error: code, reason: reasonOf(error, status) };

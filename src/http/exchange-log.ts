@@ -5,6 +5,7 @@ import type { TokenRecord } from '../token/token-service.js';
 import { ClientGone, CutByUs } from './client-gone.js';
 import type { Exchange } from './exchange.js';
 import { frontMetrics } from './front-metrics.js';
+import type { PageRecord } from './pages/page-record.js';
 
 /** How an exchange ended. */
 export interface Outcome {
@@ -16,10 +17,22 @@ export interface Outcome {
   readonly error?: unknown;
 }
 
+/** Milliseconds between two lines about headers that nobody can read: a proxy sends one with every request. */
+const faultEvery = 10_000;
+
+/** Undefined while somebody is left to be answered. */
+export function outcomeOfGone({ signal }: Exchange): Outcome | undefined {
+  if (!signal.aborted) return undefined;
+  const error: unknown = signal.reason;
+  return { status: error instanceof CutByUs ? 503 : 499, sent: 0, error };
+}
+
 /** What is written and counted of each exchange. */
 export class ExchangeLog {
   readonly #log: Log;
   readonly #metrics: ReturnType<typeof frontMetrics>;
+  #faultAt = Number.NEGATIVE_INFINITY;
+  #unlogged = 0;
 
   constructor(log: Log, metrics: Metrics) {
     this.#log = log;
@@ -60,6 +73,31 @@ export class ExchangeLog {
     this.#log[level](
       { event: 'token', ...whoAndWhere(exchange), ...record, status: outcome.status, ...fields },
       'token',
+    );
+  }
+
+  /** A trusted proxy and its header do not fit: the client counts as one without a certificate. */
+  certificate({ id, request, certificateFault }: Exchange): void {
+    if (certificateFault === undefined) return;
+    const now = performance.now();
+    if (now - this.#faultAt < faultEvery) {
+      this.#unlogged += 1;
+      return;
+    }
+    const fields = { requestId: id, peer: request.socket.remoteAddress, reason: certificateFault };
+    const line = { event: 'client-certificate-header', ...fields, unlogged: this.#unlogged };
+    this.#log.warn(line, 'the certificate in clientCertificateHeader does not count');
+    this.#faultAt = now;
+    this.#unlogged = 0;
+  }
+
+  /** The query is left out: that of a browser which comes back from the provider has a code. */
+  page(exchange: Exchange, { hasSignedIn: _, ...record }: PageRecord, outcome: Outcome): void {
+    this.#metrics.pages.add({ page: record.page, status: String(outcome.status) });
+    const { level, fields } = outcomeFields(outcome);
+    this.#log[level](
+      { event: 'page', ...whoAndWhere(exchange), ...record, status: outcome.status, ...fields },
+      'page',
     );
   }
 

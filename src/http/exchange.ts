@@ -5,6 +5,7 @@ import type { RouteTable } from '../routing/route-table.js';
 import type { ServedHost } from '../routing/served-host.js';
 import type { AddressRanges } from '../settings/address-range.js';
 import { clientAddress } from './client-address.js';
+import { clientCertificate } from './client-certificate.js';
 import { whyGone } from './client-gone.js';
 import { endAnswer, hasBody } from './end-answer.js';
 import { RequestBody } from './request-body.js';
@@ -13,6 +14,8 @@ import { RequestBody } from './request-body.js';
 export interface ExchangeParts {
   readonly routes: RouteTable;
   readonly trustedProxies: AddressRanges;
+  /** In which trusted proxies put the client's certificate; in lower case. */
+  readonly clientCertificateHeader?: string;
 }
 
 /** One request and its answer. */
@@ -23,11 +26,13 @@ export class Exchange {
   readonly id = randomUUID();
   readonly host: ServedHost;
   readonly connection: ClientCredentials['connection'];
+  /** Why the certificate that a trusted proxy sent does not count. */
+  readonly certificateFault: string | undefined;
   /** Aborted with a ClientGone or a CutByUs where the connection ends before the answer. */
   readonly signal: AbortSignal;
   readonly startedAt = performance.now();
   /** What the client showed about itself, once that was understood. */
-  shown: ClientCredentials['shown']['kind'] | 'refresh-token' | undefined;
+  shown: ClientCredentials['shown']['kind'] | 'refresh-token' | 'certificate' | undefined;
   #body: RequestBody | undefined;
   #wasAsked = false;
 
@@ -40,9 +45,12 @@ export class Exchange {
     this.request = request;
     this.response = response;
     this.host = parts.routes.hosts.find(request.headers.host);
+    const { trustedProxies, clientCertificateHeader } = parts;
+    const { certificate, fault } = clientCertificate(request, trustedProxies, clientCertificateHeader);
+    this.certificateFault = fault;
     this.connection = {
-      address: clientAddress(request, parts.trustedProxies),
-      ...peerCertificate(request),
+      address: clientAddress(request, trustedProxies),
+      ...(certificate && { peerCertificate: certificate }),
     };
     this.signal = gone.signal;
   }
@@ -79,11 +87,4 @@ export class Exchange {
     const { headers, httpVersion } = this.request;
     return httpVersion === '1.1' && headers.expect?.toLowerCase() === '100-continue';
   }
-}
-
-/** The listener lets no certificate in that it did not verify. */
-function peerCertificate({ socket }: IncomingMessage): { peerCertificate?: Uint8Array } {
-  if (!('getPeerCertificate' in socket) || typeof socket.getPeerCertificate !== 'function') return {};
-  const certificate: unknown = socket.getPeerCertificate()?.raw;
-  return certificate instanceof Uint8Array ? { peerCertificate: certificate } : {};
 }

@@ -25,5 +25,9 @@ export function frontMetrics(metrics: Metrics) {
       ['operation', 'upstream', 'by'],
     ),
     tokens: metrics.counter('token_requests_total', 'Token requests answered', ['status']),
+    pages: metrics.counter('page_requests_total', 'Requests of pages and their forms answered', [
+      'page',
+      'status',
+    ]),
   };
 }

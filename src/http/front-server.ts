@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Audit,
   type AuditEvent,
+  type ClientCredentials,
   type Log,
   type Metrics,
   type Principal,
@@ -14,13 +15,15 @@ import { RegistryError } from '../errors.js';
 import type { AccessRecord, ClientResponse } from '../proxy/client-request.js';
 import type { RegistryService } from '../proxy/registry-service.js';
 import type { TokenRecord, TokenService } from '../token/token-service.js';
-import { type Ending, registryAuditEvent, tokenAuditEvent } from './audit-events.js';
+import { type Ending, pageAuditEvents, registryAuditEvent, tokenAuditEvent } from './audit-events.js';
 import { parseAuthorization } from './authorization.js';
-import { CutByUs } from './client-gone.js';
 import { closeUnlessRead } from './end-answer.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
 import { Exchange, type ExchangeParts } from './exchange.js';
-import { ExchangeLog, type Outcome } from './exchange-log.js';
+import { ExchangeLog, type Outcome, outcomeOfGone } from './exchange-log.js';
+import type { SignIn } from './pages/page-context.js';
+import { type PageRoute, pageAt } from './pages/page-route.js';
+import { PageServer } from './pages/page-server.js';
 import { parseMethod, parseTarget } from './parse-registry-request.js';
 import { PartsInUse } from './parts-in-use.js';
 import { type RequestLimitSettings, RequestLimits } from './request-limits.js';
@@ -34,6 +37,8 @@ export interface FrontParts extends ExchangeParts {
   readonly tokens: TokenIssuer;
   readonly limits: RequestLimitSettings;
   readonly audit?: Audit;
+  /** Absent: nobody signs in by browser. */
+  readonly signIn?: SignIn;
 }
 
 /** What stays over a reload. */
@@ -52,16 +57,18 @@ interface Work {
 
 const apiVersion = { 'docker-distribution-api-version': 'registry/2.0' } as const;
 
-/** The proxy's HTTP surface: the registry API under `/v2/`, and the token server under `/token`. */
+/** The proxy's HTTP surface: the registry API under `/v2/`, the token server under `/token`, and pages for people. */
 export class FrontServer {
   readonly #parts: PartsInUse<FrontParts>;
   readonly #log: ExchangeLog;
   readonly #limits: RequestLimits;
+  readonly #pages: PageServer;
 
   constructor(parts: FrontParts, { log, metrics }: FrontSurroundings) {
     this.#parts = new PartsInUse(parts);
     this.#log = new ExchangeLog(log, metrics);
     this.#limits = new RequestLimits(metrics);
+    this.#pages = new PageServer(this.#log);
   }
 
   /** Serves what comes from now on with other parts. @returns when no request needs the earlier ones any more */
@@ -78,12 +85,16 @@ export class FrontServer {
   readonly handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { parts, leave } = this.#parts.enter();
     const exchange = new Exchange(request, response, parts);
+    this.#log.certificate(exchange);
     const work: Work = { exchange, parts, releases: [leave] };
-    const path = (request.url ?? '').split('?', 1)[0];
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const { accept } = request.headers;
+    const page = pageAt(path, { accept, canSignIn: parts.signIn !== undefined });
     try {
       if (path === '/token') await this.#token(work);
       else if (path === '/token/jwks.json') await this.#publish(work, 'application/json', jwksOf);
       else if (path === '/token/ca.pem') await this.#publish(work, 'application/x-pem-file', certificatesOf);
+      else if (page !== undefined) await this.#page(work, page);
       else await this.#registry(work);
     } catch (error) {
       this.#log.bug(exchange, error);
@@ -149,7 +160,7 @@ export class FrontServer {
     try {
       this.#admitAddress(work);
       const asked = await parseTokenRequest(request, host, connection, { signal, beforeBody: askForBody });
-      exchange.shown = asked.refreshToken === undefined ? asked.credentials.shown.kind : 'refresh-token';
+      exchange.shown = asked.refreshToken === undefined ? shownBy(asked.credentials) : 'refresh-token';
       const admit = (who: Principal) => this.#admit(work, who);
       const answer = await parts.token.handle({ ...asked, admit }, record, { signal });
       const body = Buffer.from(printTokenAnswer(answer));
@@ -168,19 +179,26 @@ export class FrontServer {
     this.#record(work, (ending) => tokenAuditEvent({ ...ending, record }), outcome);
   }
 
+  async #page(work: Work, route: PageRoute): Promise<void> {
+    const { exchange, parts } = work;
+    const admit = () => this.#admitAddress(work);
+    const { record, outcome } = await this.#pages.serve(exchange, parts, route, admit);
+    this.#record(work, (ending) => pageAuditEvents({ ...ending, record }), outcome);
+  }
+
   #record(
     { exchange, parts }: Work,
-    eventOf: (ending: Ending) => AuditEvent | undefined,
+    eventsOf: (ending: Ending) => AuditEvent | readonly AuditEvent[] | undefined,
     { status, error }: Outcome,
   ): void {
     if (parts.audit === undefined) return;
     const { id: requestId, connection, host, shown } = exchange;
-    const event = eventOf({
+    const events = eventsOf({
       ...{ status, error, requestId, shown },
       address: connection.address,
       service: host.service,
     });
-    if (event !== undefined) parts.audit.record(event);
+    for (const event of [events ?? []].flat()) parts.audit.record(event);
   }
 
   async #publish(work: Work, contentType: string, print: (tokens: TokenIssuer) => string): Promise<void> {
@@ -210,11 +228,9 @@ export class FrontServer {
   }
 
   async #fail(exchange: Exchange, error: unknown, challenge: ChallengeFor): Promise<Outcome> {
-    const { request, response, signal } = exchange;
-    if (signal.aborted) {
-      const { reason } = signal;
-      return { status: reason instanceof CutByUs ? 503 : 499, sent: 0, error: reason };
-    }
+    const { request, response } = exchange;
+    const gone = outcomeOfGone(exchange);
+    if (gone !== undefined) return gone;
     if (response.headersSent) {
       response.destroy();
       return { status: response.statusCode, sent: 0, error };
@@ -229,6 +245,11 @@ export class FrontServer {
     await exchange.end(body);
     return { status, sent: 0, error };
   }
+}
+
+/** At the token endpoint a certificate speaks for who shows nothing else. */
+function shownBy({ shown, connection }: ClientCredentials): Exchange['shown'] {
+  return shown.kind === 'none' && connection.peerCertificate !== undefined ? 'certificate' : shown.kind;
 }
 
 async function answerRegistry(exchange: Exchange, answer: ClientResponse): Promise<Outcome> {

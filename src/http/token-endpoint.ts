@@ -6,10 +6,10 @@ import type { ServedHost } from '../routing/served-host.js';
 import { Secret } from '../secret.js';
 import type { TokenAnswer, TokenRequest } from '../token/token-service.js';
 import { parseAuthorization } from './authorization.js';
+import { readForm } from './read-form.js';
 
+/** Bytes. */
 const maxFormSize = 65_536;
-/** Milliseconds for a form to arrive. */
-const formTimeout = 15_000;
 
 /**
  * Parses GET (distribution `token.md`) and POST (`oauth.md`) into one request.
@@ -36,7 +36,7 @@ export async function parseTokenRequest(
   }
   if (request.method !== 'POST') throw new RegistryError('UNSUPPORTED');
   o.beforeBody();
-  const form = new URLSearchParams(await readForm(request, o));
+  const form = await readForm(request, { ...o, maxSize: maxFormSize });
   const wantsRefreshToken = form.get('access_type') === 'offline';
   const common = { host, ...serviceAndScopes(form), wantsRefreshToken };
   if (form.get('grant_type') === 'refresh_token') {
@@ -72,34 +72,4 @@ function passwordOf(form: URLSearchParams): ClientCredentials['shown'] | undefin
   const password = form.get('password');
   if (username === null && password === null) return undefined;
   return { kind: 'password', username: username ?? '', password: new Secret(password ?? '') };
-}
-
-/** Reads by events and not by an iterator: that would end the connection, which still has to carry the answer. */
-function readForm(request: IncomingMessage, { signal }: CallOptions): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    const done = (error?: unknown) => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      request.off('data', onData).off('end', done).off('close', onCut).pause();
-      if (error === undefined) resolve(Buffer.concat(chunks).toString('utf8'));
-      else reject(error);
-    };
-    const onAbort = () => done(signal.reason);
-    const onCut = () => done(badForm('the form broke off', 400));
-    const onData = (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxFormSize) done(badForm('the form is too large', 413));
-      else chunks.push(chunk);
-    };
-    const timer = setTimeout(() => done(badForm('the form took too long', 408)), formTimeout);
-    signal.addEventListener('abort', onAbort, { once: true });
-    request.on('error', onCut).on('close', onCut).on('end', done).on('data', onData);
-    if (request.destroyed) onCut();
-  });
-}
-
-function badForm(message: string, status: number): RegistryError {
-  return new RegistryError('SIZE_INVALID', { message, status });
 }

@@ -4,7 +4,15 @@ import type { DriverMap } from './driver-map.js';
 export const builtInDrivers: DriverMap = {
   verifier: {
     anonymous: () => import('../verifiers/anonymous.js'),
+    exec: () => import('../verifiers/exec.js'),
     htpasswd: () => import('../verifiers/htpasswd.js'),
+    kubernetes: () => import('../verifiers/kubernetes.js'),
+    ldap: () => import('../verifiers/ldap.js'),
+    mtls: () => import('../verifiers/mtls.js'),
+    'oauth2-introspection': () => import('../verifiers/oauth2-introspection.js'),
+    'oauth2-password': () => import('../verifiers/oauth2-password.js'),
+    oidc: () => import('../verifiers/oidc.js'),
+    webhook: () => import('../verifiers/webhook.js'),
   },
   'credential-source': {
     anonymous: () => import('../credential-sources/anonymous.js'),

@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { z } from 'zod';
 import { type Driver, driverApiVersion } from '../contracts/driver.js';
+import { MemoryStateStore } from '../state-stores/memory.js';
+import { FakeClock } from '../testing/fake-clock.js';
+import { FakeLog } from '../testing/fake-log.js';
+import { FakeMetrics } from '../testing/fake-metrics.js';
 import { builtInDrivers } from './built-in.js';
 import type { DriverMap } from './driver-map.js';
 import { DriverError, loadDriver } from './load-driver.js';
@@ -32,6 +36,12 @@ before(async () => {
   baseDirectory = await mkdtemp(join(tmpdir(), 'drivers-'));
 });
 after(() => rm(baseDirectory, { recursive: true }));
+
+const clock = new FakeClock();
+const given = {
+  ...{ id: 'own', baseDirectory: '/', clock, log: new FakeLog(), metrics: new FakeMetrics() },
+  state: new MemoryStateStore(clock),
+};
 
 let files = 0;
 async function module(code: string): Promise<string> {
@@ -98,6 +108,30 @@ describe('by module', () => {
       baseDirectory,
     };
     await assert.rejects(loadDriver('verifier', choice, drivers), /it holds the type 'mine', not 'x'$/);
+  });
+});
+
+describe('what a module’s driver opens', () => {
+  const opening = (code: string) => `export const driver = { ${complete}, open: async () => (${code}) };`;
+  for (const [code, message] of [
+    ['undefined', "what its 'open' gave has no method 'verify'"],
+    ['{ close() {} }', "what its 'open' gave has no method 'verify'"],
+    ['{ verify() {} }', "what its 'open' gave has no method 'close'"],
+  ] as const) {
+    it(`is refused where it is ${code}`, async () => {
+      const driver = await loadDriver(
+        'verifier',
+        { module: await module(opening(code)), baseDirectory },
+        drivers,
+      );
+      await assert.rejects(driver.open({}, given), { message });
+    });
+  }
+
+  it('is what it gave, and `open` keeps its `this`', async () => {
+    const code = `export const driver = { ${complete}, made: { verify() {}, close() {} }, open() { return this.made; } };`;
+    const driver = await loadDriver('verifier', { module: await module(code), baseDirectory }, drivers);
+    assert.equal(typeof (await driver.open({}, given)).verify, 'function');
   });
 });
 

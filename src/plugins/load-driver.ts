@@ -1,15 +1,14 @@
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
-import { type Driver, type DriverKind, driverApiVersion } from '../contracts/driver.js';
+import { type Driver, type DriverKind, type DriverKinds, driverApiVersion } from '../contracts/driver.js';
 import { describeError } from '../errors.js';
 import type { DriverMap } from './driver-map.js';
+import { loadModule } from './load-module.js';
 import { didYouMean } from './suggest.js';
 
-/** A driver by its type, or from a file outside this package. */
+/** A driver by its type, or from outside this package. */
 export type DriverChoice =
   | { readonly type: string }
-  /** Relative to `baseDirectory`. */
+  /** A file, or a package that is installed for `baseDirectory`. */
   | { readonly module: string; readonly type?: string; readonly baseDirectory: string };
 
 /** A driver that is not there, does not load, or was made for other contracts. One line, for the operator. */
@@ -27,7 +26,7 @@ export async function loadDriver<K extends DriverKind>(
   choice: DriverChoice,
   drivers: DriverMap,
 ): Promise<Driver<K>> {
-  if ('module' in choice) return loadModule(kind, choice.module, choice.baseDirectory, choice.type);
+  if ('module' in choice) return loadForeign(kind, choice.module, choice.baseDirectory, choice.type);
   const known: DriverMap[K] = drivers[kind];
   const load = Object.hasOwn(known, choice.type) ? known[choice.type] : undefined;
   if (load === undefined) {
@@ -45,20 +44,19 @@ export async function loadDriver<K extends DriverKind>(
   }
 }
 
-async function loadModule<K extends DriverKind>(
+async function loadForeign<K extends DriverKind>(
   kind: K,
   module: string,
   baseDirectory: string,
   type: string | undefined,
 ): Promise<Driver<K>> {
-  const file = resolve(baseDirectory, module);
   let exported: Readonly<Record<string, unknown>>;
   try {
-    exported = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
+    exported = await loadModule(module, baseDirectory);
   } catch (error) {
     throw new DriverError(`module ${module} does not load: ${describeError(error)}`, { cause: error });
   }
-  const candidate = exported.driver ?? exported.default;
+  const candidate = exported.driver ?? defaultOf(exported);
   if (candidate === undefined) {
     throw new DriverError(`module ${module} exports neither 'driver' nor a default`);
   }
@@ -67,10 +65,41 @@ async function loadModule<K extends DriverKind>(
     if (type !== undefined && type !== driver.type) {
       throw new DriverError(`it holds the type '${driver.type}', not '${type}'`);
     }
-    return driver;
+    return withCheckedOpening(driver);
   } catch (error) {
     throw new DriverError(`module ${module}: ${describeError(error)}`, { cause: error });
   }
+}
+
+/** Compilers that write CommonJS put a default into the default. */
+function defaultOf({ default: one }: Readonly<Record<string, unknown>>): unknown {
+  const isCompiled = typeof one === 'object' && one !== null && '__esModule' in one;
+  const { driver, default: inner } = (isCompiled ? one : {}) as Readonly<Record<string, unknown>>;
+  return driver ?? inner ?? one;
+}
+
+/** What each contract cannot be without. */
+const methods: Readonly<Record<DriverKind, readonly string[]>> = {
+  verifier: ['verify', 'close'],
+  'credential-source': ['credentialFor', 'close'],
+  policy: ['decide', 'relevant', 'close'],
+  'token-issuer': ['issue', 'open', 'publicKeys', 'derivedKeys', 'close'],
+  upstream: ['fetch', 'canonicalName', 'close'],
+  'state-store': ['get', 'put', 'compareAndSet', 'delete', 'list', 'close'],
+};
+
+/** What no compiler has checked fails when it is opened, and not at the first request. */
+function withCheckedOpening<K extends DriverKind>(driver: Driver<K>): Driver<K> {
+  const { apiVersion, kind, type, config: schema } = driver;
+  return {
+    ...{ apiVersion, kind, type, config: schema },
+    async open(config, dependencies): Promise<DriverKinds[K]['opens']> {
+      const opened: unknown = await driver.open(config, dependencies);
+      const missing = methods[driver.kind].find((name) => typeof Object(opened)[name] !== 'function');
+      if (missing !== undefined) throw new Error(`what its 'open' gave has no method '${missing}'`);
+      return opened as DriverKinds[K]['opens'];
+    },
+  };
 }
 
 /** @throws DriverError where the value is no driver of this kind and of this version of the contracts */

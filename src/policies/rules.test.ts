@@ -7,7 +7,7 @@ import { describePolicyConformance } from '../testing/conformance/policy.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeLog } from '../testing/fake-log.js';
 import { FakeMetrics } from '../testing/fake-metrics.js';
-import { driver } from './rules.js';
+import { driver, RulesPolicy } from './rules.js';
 
 const o = { signal: new AbortController().signal };
 const here: RequestContext = { service: 'docker.example.com', address: '192.0.2.1' };
@@ -16,6 +16,9 @@ interface Given {
   readonly verifiers: readonly string[];
   readonly mergedVerifiers: readonly string[];
   readonly services: readonly string[];
+  readonly log?: FakeLog;
+  readonly metrics?: FakeMetrics;
+  readonly clock?: FakeClock;
 }
 const usual: Given = {
   verifiers: ['corp', 'local', 'aws'],
@@ -342,9 +345,185 @@ describe('the schema', () => {
     ['an unknown key', { names: ['corp:a'], group: ['corp:b'], ...everything }],
     ['an attribute of no value', { names: ['corp:a'], attributes: { a: [] }, ...everything }],
     ['no services', { names: ['corp:a'], services: [], ...everything }],
+    ['an unknown key beside a condition', { names: ['corp:a'], when: 'true', unless: 'true', ...everything }],
   ] as const) {
     it(`refuses ${name}`, () => assert.ok(!driver.config.safeParse([rule]).success, 'it was accepted'));
   }
+});
+
+describe('a condition', () => {
+  const when = (text: string, more: object = {}) => ({
+    names: ['corp:*'],
+    ...everything,
+    when: text,
+    ...more,
+  });
+
+  it('narrows a rule, and only that one', async () => {
+    const rules = [when('repository == "a"'), { names: ['corp:bob'], ...everything, actions: ['pull'] }];
+    assert.equal(await granted(rules, principal('corp:x'), 'repository:a:pull,push'), 'pull,push');
+    assert.equal(await granted(rules, principal('corp:x'), 'repository:b:pull,push'), '');
+    assert.equal(await granted(rules, principal('corp:bob'), 'repository:b:pull,push'), 'pull');
+  });
+
+  it('opens a rule to nobody else', async () => {
+    const rules = [when('true', { names: ['corp:alice'], repositories: ['a'], actions: ['pull'] })];
+    for (const [who, wanted, answer] of [
+      ['corp:alice', 'repository:a:pull,push', 'pull'],
+      ['corp:alice', 'repository:b:pull', ''],
+      ['corp:bob', 'repository:a:pull', ''],
+      ['local:alice', 'repository:a:pull', ''],
+      ['corp:alice', 'registry:catalog:*', ''],
+    ] as const) {
+      assert.equal(await granted(rules, principal(who), wanted), answer, `${who} ${wanted}`);
+    }
+  });
+
+  it('is asked about each action', async () => {
+    const rules = [when('action == "pull" || principal.name == "alice"')];
+    assert.equal(await granted(rules, principal('corp:bob'), 'repository:a:pull,push,delete'), 'pull');
+    assert.equal(await granted(rules, principal('corp:alice'), 'repository:a:pull,push'), 'pull,push');
+  });
+
+  it('sees the service, the address and the time of a request, and the clock where it has none', async () => {
+    const rules = [
+      when('request.service == "other.example.com"', { actions: ['push'] }),
+      when('request.time >= timestamp("2026-01-02T00:00:00Z")', { actions: ['pull'] }),
+      when('cidr("192.0.2.0/24").containsIP(request.address)', { actions: ['delete'] }),
+    ];
+    const all = 'repository:a:pull,push,delete';
+    const clock = new FakeClock(Date.parse('2026-01-01T00:00:00Z'));
+    const later = { ...here, time: clock.now() + 86_400_000 };
+    const other = { service: 'other.example.com', address: '198.51.100.1' };
+    assert.equal(await granted(rules, principal('corp:x'), all, here, { clock }), 'delete');
+    assert.equal(await granted(rules, principal('corp:x'), all, later, { clock }), 'pull,delete');
+    assert.equal(await granted(rules, principal('corp:x'), all, other, { clock }), 'push');
+    clock.advance(86_400_000);
+    assert.equal(await granted(rules, principal('corp:x'), all, here, { clock }), 'pull,delete');
+  });
+
+  it('that is false leaves the decision to a later rule, which is then named', async () => {
+    const policy = await open([when('false'), when('action == "push"'), when('true')]);
+    const wanted = scope('repository:a:pull');
+    const [decision] = await policy.decide(principal('corp:x'), [wanted], here, o);
+    assert.deepEqual(decision, { wanted, granted: ['pull'], rule: 'policy[2]' });
+  });
+
+  it('that fails grants nothing; it is counted, and told once a minute and rule', async () => {
+    const [log, metrics, clock] = [new FakeLog(), new FakeMetrics(), new FakeClock()];
+    const policy = await open(
+      [
+        when('principal.attributes.level > 3'),
+        when('!(principal.attributes.level > 3)'),
+        when('"dev" in principal.groups', { actions: ['pull'] }),
+      ],
+      { log, metrics, clock },
+    );
+    const ask = async () => {
+      const who = principal('corp:x\ny', { groups: ['dev'] });
+      const [decision] = await policy.decide(who, [scope('repository:a:pull,push')], here, o);
+      return decision?.granted;
+    };
+    const count = () => metrics.value('policy_condition_errors_total');
+    assert.equal(count(), 0);
+    assert.deepEqual(await ask(), ['pull']);
+    assert.equal(count(), 4); // two rules, two actions
+    assert.deepEqual(
+      log.at('warn').map(({ fields }) => fields),
+      ['policy[0]', 'policy[1]'].map((rule) => {
+        return { event: 'policy', rule, principal: 'corp:x?y', reason: 'No such key: level' };
+      }),
+    );
+    clock.advance(59_000);
+    await ask();
+    assert.equal(log.entries.length, 2);
+    clock.advance(1_000);
+    await ask();
+    assert.equal(log.entries.length, 4);
+    assert.equal(count(), 12);
+  });
+
+  it('of no bool denies at run time', async () => {
+    const rules = [when('principal.attributes.admin')];
+    for (const [admin, answer] of [
+      [true, 'pull'],
+      [false, ''],
+      ['true', ''],
+      [1, ''],
+    ] as const) {
+      const who = principal('corp:x', { attributes: { admin } });
+      assert.equal(await granted(rules, who, 'repository:a:pull'), answer, String(admin));
+    }
+  });
+
+  it('decides what relevant() keeps, of the principals that the rule may be for', async () => {
+    const policy = await open([
+      when('principal.attributes.team == "x" && !("ext" in principal.groups)'),
+      { ...when('principal.groups.exists(g, g.startsWith("a"))'), names: ['local:bob'] },
+    ]);
+    const of = (name: string) => {
+      const who = principal(name, { groups: ['ext', 'a', 'b'], attributes: { team: 'y', mail: 'z' } });
+      const { groups, attributes } = policy.relevant(who);
+      return { groups, attributes };
+    };
+    assert.deepEqual(of('corp:alice'), { groups: ['ext'], attributes: { team: 'y' } });
+    assert.deepEqual(of('local:anybody'), { groups: ['ext', 'a', 'b'], attributes: {} });
+    assert.deepEqual(of('aws:x'), { groups: [], attributes: {} });
+  });
+
+  it('that keeps a rule from counting is told', async () => {
+    const policy = await open([
+      when('principal.attributes.level > 3', { actions: ['pull'] }),
+      when('action == "pull"'),
+      when('false', { repositories: ['b', 'a', '**'] }),
+      when('false', { repositories: ['b'] }),
+      when('false', { names: ['local:*'] }),
+      when('false', { services: ['other.example.com'] }),
+    ]);
+    assert.ok(policy instanceof RulesPolicy, 'the class');
+    assert.deepEqual(policy.passedOver(principal('corp:x'), scope('repository:a:pull,push'), here), [
+      { rule: 'policy[0]', action: 'pull', failure: 'No such key: level' },
+      { rule: 'policy[1]', action: 'push' },
+      { rule: 'policy[2]', action: 'pull' },
+      { rule: 'policy[2]', action: 'push' },
+    ]);
+  });
+
+  for (const [name, text] of [
+    ['that names nothing', 'princpal.name == "x"'],
+    ['of another type', 'principal.name'],
+    ['of no text', true],
+    ['that is empty', ''],
+  ] as const) {
+    it(`${name} is refused`, () => {
+      const rule = { names: ['corp:*'], ...everything, when: text };
+      assert.ok(!driver.config.safeParse([rule]).success, 'it was accepted');
+    });
+  }
+
+  it('alone is not enough', () => {
+    const rule = { ...everything, when: 'principal.attributes.accountId == "1"' };
+    assert.ok(!driver.config.safeParse([rule]).success, 'it was accepted');
+  });
+});
+
+describe('the rules', () => {
+  const rules = [{ names: ['corp:*'], ...everything }];
+
+  it('may stand under a key of their own, and are named after it', async () => {
+    const policy = await open({ rules });
+    const [decision] = await policy.decide(principal('corp:x'), [scope('repository:a:pull')], here, o);
+    assert.equal(decision?.rule, 'policy.rules[0]');
+    await assert.rejects(open({ rules: [{ names: ['nobody:x'], ...everything }] }), {
+      message: /^policy\.rules\[0\]: /,
+    });
+  });
+
+  it('of a file that nobody has read do not start', async () => {
+    await assert.rejects(open({ file: 'policy.yaml' }), {
+      message: 'the rules of policy.yaml were not read',
+    });
+  });
 });
 
 it('relevant() keeps what some rule speaks of, and who it is', async () => {

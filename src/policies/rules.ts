@@ -1,112 +1,36 @@
-import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
-import {
-  type AttributeValue,
-  type CallOptions,
-  type Decision,
-  type DriverKinds,
-  type Policy,
-  type Principal,
-  qualifiedName,
-  type RequestContext,
-} from '../contracts/index.js';
-import { type Action, normalizeActions, type Scope } from '../reference/scope.js';
-import { globAttributes, matchesGlob, parseGlob, type RepositoryGlob } from './glob.js';
+import type { CallOptions, Clock, Decision, Policy, Principal, RequestContext } from '../contracts/index.js';
+import type { Action, Scope } from '../reference/scope.js';
+import type { Outcome } from './condition/condition.js';
+import { PrincipalValue, RequestValue } from './condition/variables.js';
+import { ConditionFailures } from './condition-failures.js';
+import { matchesGlob } from './glob.js';
+import { Relevance } from './relevance.js';
+import type { Entry } from './repository-index.js';
+import { compileRule, hasAttributes, type Rule } from './rule.js';
+import { RuleIndex } from './rule-index.js';
+import { type RulesConfig, rulesConfig } from './rule-schema.js';
 
-const globSchema = z
-  .string({ error: "expected a repository pattern such as 'team/**'" })
-  .transform((text, context): RepositoryGlob => {
-    const glob = parseGlob(text);
-    if (typeof glob !== 'string') return glob;
-    context.addIssue({ code: 'custom', message: glob });
-    return z.NEVER;
-  });
-
-const qualified = z
-  .string({ error: "expected a name such as 'corp:alice'" })
-  .regex(
-    /^[^\s:*][^*]*(?::\*)?$/s,
-    "expected a name such as 'corp:alice', or 'corp:*' for everyone of a verifier",
-  );
-
-/** No star: `corp:*` would look like everyone, and a group of that name can be made by whoever makes groups. */
-const qualifiedGroup = z
-  .string({ error: "expected a group such as 'corp:developers'" })
-  .regex(
-    /^[^\s:*][^*]*$/s,
-    "expected a group such as 'corp:developers'; everyone of a verifier is names: ['corp:*']",
-  );
-
-const attributeValue = z.union([z.string(), z.number(), z.boolean()]);
-
-const ruleSchema = z
-  .strictObject({
-    names: z
-      .array(qualified)
-      .min(1)
-      .optional()
-      .describe(
-        "Whom the rule is for: 'corp:alice', or 'corp:*' for everyone whom verifier `corp` vouches for",
-      ),
-    groups: z
-      .array(qualifiedGroup)
-      .min(1)
-      .optional()
-      .describe(
-        "Whom the rule is for: members of a group of a verifier, 'corp:developers'. Either list is enough",
-      ),
-    attributes: z
-      .record(z.string(), z.union([attributeValue, z.array(attributeValue).min(1)]))
-      .optional()
-      .describe(
-        'Narrows the rule to principals with all of these attributes; a list means one of its values',
-      ),
-    repositories: z
-      .array(globSchema)
-      .min(1, 'expected at least one repository pattern')
-      .describe(
-        'Repositories as clients name them. `*` is within a path component, `**` is anything; `${principal.name}` and `${principal.attributes.NAME}` stand for one component',
-      ),
-    actions: z
-      .array(z.enum(['pull', 'push', 'delete'], { error: 'expected pull, push or delete' }))
-      .min(1, 'expected at least one of pull, push, delete')
-      .describe('What is allowed'),
-    services: z
-      .array(z.string().min(1))
-      .min(1)
-      .optional()
-      .describe(
-        'Narrows the rule to some served hosts, or to registries of `token.services`. Default: all served hosts',
-      ),
-  })
-  .refine((rule) => rule.names !== undefined || rule.groups !== undefined, {
-    message: "expected 'names' or 'groups': whom the rule is for ('corp:*' is everyone of verifier corp)",
-  });
-
-type RuleConfig = z.output<typeof ruleSchema>;
-
-interface Rule {
-  /** How logs and `explain` name it: its place in the configuration. */
-  readonly id: string;
-  readonly names: ReadonlySet<string>;
-  readonly groups: ReadonlySet<string>;
-  readonly attributes: ReadonlyMap<string, readonly AttributeValue[]>;
-  readonly repositories: readonly RepositoryGlob[];
-  readonly actions: readonly Action[];
-  readonly services: ReadonlySet<string>;
+/** A rule that would have granted an action, were it not for its condition. */
+export interface PassedOver {
+  readonly rule: string;
+  readonly action: Action;
+  /** Why the condition could not be evaluated; absent: it is false. */
+  readonly failure?: string;
 }
 
-class RulesPolicy implements Policy {
-  readonly #rules: readonly Rule[];
-  readonly #groups: ReadonlySet<string>;
-  readonly #attributes: ReadonlySet<string>;
+/** Decides by rules, none of which takes away what another one grants. */
+export class RulesPolicy implements Policy {
+  readonly #index: RuleIndex;
+  readonly #relevance: Relevance;
+  readonly #failures: ConditionFailures;
+  readonly #clock: Clock;
 
-  constructor(rules: readonly Rule[]) {
-    this.#rules = rules;
-    this.#groups = new Set(rules.flatMap((rule) => [...rule.groups]));
-    this.#attributes = new Set(
-      rules.flatMap((rule) => [...rule.attributes.keys(), ...rule.repositories.flatMap(globAttributes)]),
-    );
+  constructor(rules: readonly Rule[], clock: Clock, failures: ConditionFailures) {
+    this.#index = new RuleIndex(rules);
+    this.#relevance = new Relevance(rules);
+    this.#failures = failures;
+    this.#clock = clock;
   }
 
   async decide(
@@ -116,79 +40,111 @@ class RulesPolicy implements Policy {
     o: CallOptions,
   ): Promise<readonly Decision[]> {
     o.signal.throwIfAborted();
-    const applicable = this.#rules.filter((rule) => rule.services.has(request.service) && isFor(rule, who));
-    return wanted.map((scope) => {
-      const matching = applicable.filter((rule) => speaksOf(rule, scope, who));
-      const allowed = normalizeActions(matching.flatMap((rule) => rule.actions));
-      const granted = scope.actions.filter((action) => allowed.includes(action));
-      const rule = matching.find((candidate) => candidate.actions.some((action) => granted.includes(action)));
-      return { wanted: scope, granted, ...(rule && { rule: rule.id }) };
-    });
+    const rules = this.#index.of(who);
+    const asked = new Asked(who, request, this.#clock);
+    // The catalogue is not a repository: rules grant it nothing.
+    return wanted.map((scope) =>
+      scope.type === 'repository'
+        ? this.#decide(rules.about(scope.name), scope, asked)
+        : { wanted: scope, granted: [] },
+    );
   }
 
-  relevant({ credentialVersion: _, ...who }: Principal): Principal {
-    return {
-      ...who,
-      groups: who.groups.filter((group) => this.#groups.has(`${who.verifier}:${group}`)),
-      attributes: Object.fromEntries(
-        Object.entries(who.attributes).filter(([name]) => this.#attributes.has(name)),
-      ),
-    };
+  /** The rules that were not applied because of their conditions; for `explain`. */
+  passedOver(who: Principal, wanted: Scope, request: RequestContext): readonly PassedOver[] {
+    const asked = new Asked(who, request, this.#clock);
+    const passed = new Map<string, PassedOver>();
+    for (const { rule, globs } of this.#index.of(who).about(wanted.name)) {
+      if (!asked.isMet(rule, globs, wanted.name)) continue;
+      for (const action of wanted.actions.filter((one) => rule.actions.includes(one))) {
+        const { holds, failure } = asked.condition(rule, wanted.name, action);
+        const one = { rule: rule.id, action, ...(failure !== undefined && { failure }) };
+        if (!holds) passed.set(`${rule.id} ${action}`, one);
+      }
+    }
+    return [...passed.values()];
+  }
+
+  relevant(who: Principal): Principal {
+    return this.#relevance.of(who);
   }
 
   async close(): Promise<void> {}
-}
 
-function isFor(rule: Rule, who: Principal): boolean {
-  const named = rule.names.has(qualifiedName(who)) || rule.names.has(`${who.verifier}:*`);
-  if (!named && !who.groups.some((group) => rule.groups.has(`${who.verifier}:${group}`))) return false;
-  return [...rule.attributes].every(([name, allowed]) => {
-    const value = Object.hasOwn(who.attributes, name) ? who.attributes[name] : undefined;
-    return Array.isArray(value)
-      ? value.some((one) => allowed.includes(one))
-      : value !== undefined && allowed.includes(value);
-  });
-}
-
-/** The catalogue is not a repository: rules grant it nothing. */
-function speaksOf(rule: Rule, scope: Scope, who: Principal): boolean {
-  return scope.type === 'repository' && rule.repositories.some((glob) => matchesGlob(glob, scope.name, who));
-}
-
-function compile(config: RuleConfig, index: number, given: DriverKinds['policy']['given']): Rule {
-  const id = `policy[${index}]`;
-  const qualify = (text: string): readonly string[] => {
-    const colon = text.indexOf(':');
-    if (colon < 0) {
-      if (given.mergedVerifiers.length > 0)
-        return given.mergedVerifiers.map((verifier) => `${verifier}:${text}`);
-      throw new Error(
-        `${id}: '${text}' names no verifier: write '${given.verifiers[0] ?? 'VERIFIER'}:${text}'`,
-      );
+  #decide(entries: readonly Entry[], wanted: Scope, asked: Asked): Decision {
+    const granted = new Set<Action>();
+    let first: string | undefined;
+    let met: Rule | undefined;
+    for (const { rule, globs } of entries) {
+      // Another of the rule's patterns has matched already.
+      if (rule === met) continue;
+      const missing = rule.actions.filter((one) => wanted.actions.includes(one) && !granted.has(one));
+      if (missing.length === 0 || !asked.isMet(rule, globs, wanted.name)) continue;
+      met = rule;
+      for (const action of missing) {
+        const { holds, failure } = asked.condition(rule, wanted.name, action);
+        if (failure !== undefined) this.#failures.note(rule.id, asked.who, failure);
+        if (!holds) continue;
+        granted.add(action);
+        first ??= rule.id;
+      }
+      if (granted.size === wanted.actions.length) break;
     }
-    const verifier = text.slice(0, colon);
-    if (given.verifiers.includes(verifier)) return [text];
-    throw new Error(`${id}: '${text}' names the verifier '${verifier}', and there is none of that id`);
-  };
-  const attributes = Object.entries(config.attributes ?? {}).map(
-    ([name, value]) => [name, Array.isArray(value) ? value : [value]] as const,
-  );
-  return {
-    id,
-    names: new Set((config.names ?? []).flatMap(qualify)),
-    groups: new Set((config.groups ?? []).flatMap(qualify)),
-    attributes: new Map(attributes),
-    repositories: config.repositories,
-    actions: config.actions,
-    services: new Set(config.services ?? given.services),
-  };
+    return {
+      wanted,
+      granted: wanted.actions.filter((action) => granted.has(action)),
+      ...(first !== undefined && { rule: first }),
+    };
+  }
+}
+
+const unconditional: Outcome = { holds: true };
+
+/** Who asks, and from where. */
+class Asked {
+  readonly who: Principal;
+  readonly #request: RequestContext;
+  readonly #clock: Clock;
+  /** Made when the first condition needs them. */
+  #values: { readonly principal: PrincipalValue; readonly request: RequestValue } | undefined;
+
+  constructor(who: Principal, request: RequestContext, clock: Clock) {
+    this.who = who;
+    this.#request = request;
+    this.#clock = clock;
+  }
+
+  /** Whether a rule speaks of this place, somebody like this, and this repository; its condition aside. */
+  isMet(rule: Rule, globs: Entry['globs'], repository: string): boolean {
+    return (
+      rule.services.has(this.#request.service) &&
+      globs.some((glob) => matchesGlob(glob, repository, this.who)) &&
+      hasAttributes(rule, this.who)
+    );
+  }
+
+  condition({ condition }: Rule, repository: string, action: Action): Outcome {
+    if (condition === undefined) return unconditional;
+    this.#values ??= {
+      principal: new PrincipalValue(this.who),
+      request: new RequestValue(this.#request, this.#clock.now()),
+    };
+    return condition.evaluate({ ...this.#values, repository, action });
+  }
+}
+
+function compile(config: RulesConfig, given: Parameters<typeof compileRule>[3]): readonly Rule[] {
+  if (Array.isArray(config)) return config.map((rule, i) => compileRule(rule, i, 'policy', given));
+  // Its content should stand in its place by now: a policy without its rules must not start.
+  if ('file' in config) throw new Error(`the rules of ${config.file} were not read`);
+  return config.rules.map((rule, i) => compileRule(rule, i, 'policy.rules', given));
 }
 
 export const driver = defineDriver({
   apiVersion: 1,
   kind: 'policy',
   type: 'rules',
-  config: z.array(ruleSchema, { error: 'expected a list of rules' }),
+  config: rulesConfig,
   open: async (config, given): Promise<Policy> =>
-    new RulesPolicy(config.map((rule, index) => compile(rule, index, given))),
+    new RulesPolicy(compile(config, given), given.clock, new ConditionFailures(given)),
 });

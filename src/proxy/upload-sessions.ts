@@ -1,7 +1,7 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Clock, TokenIssuer } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { openSealedText, sealText } from '../protocol/sealed-text.js';
 import type { Destination } from '../routing/route-table.js';
 
 /** Milliseconds from one answer to the next request of a session. A request itself may take longer. */
@@ -9,10 +9,6 @@ const lifetime = 24 * 3_600_000;
 /** Characters, of a seal. */
 const maxLength = 8_192;
 const purpose = 'upload sessions 1';
-const algorithm = 'aes-256-gcm';
-/** Bytes. */
-const nonceSize = 12;
-const tagSize = 16;
 
 const sessionSchema = z.object({ url: z.url(), until: z.number() });
 
@@ -42,14 +38,8 @@ export class UploadSessions {
    * @throws RegistryError UNAVAILABLE where the URL is too long to come back
    */
   seal(url: URL, place: UploadPlace): string {
-    const [key] = this.#tokens.derivedKeys(purpose);
-    if (key === undefined) throw new Error('the token issuer has no key');
-    const nonce = randomBytes(nonceSize);
-    const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagSize });
-    cipher.setAAD(boundTo(place));
     const session = JSON.stringify({ url: url.href, until: this.#clock.now() + lifetime });
-    const sealed = [nonce, cipher.update(session, 'utf8'), cipher.final(), cipher.getAuthTag()];
-    const text = Buffer.concat(sealed).toString('base64url');
+    const text = sealText(this.#tokens.derivedKeys(purpose), session, boundTo(place));
     if (text.length <= maxLength) return text;
     throw new RegistryError('UNAVAILABLE', {
       reason: "the URL of the upstream's upload session is too long",
@@ -61,40 +51,18 @@ export class UploadSessions {
    * @throws RegistryError BLOB_UPLOAD_UNKNOWN where it was not sealed here, for another place, or too long ago
    */
   open(text: string, place: UploadPlace): URL {
-    const bytes = Buffer.from(text.slice(0, maxLength), 'base64url');
-    // Base64 has several texts for the same bytes; only the one we wrote counts.
-    if (text.length > maxLength || bytes.toString('base64url') !== text) throw unknown('it is no seal');
-    for (const key of this.#tokens.derivedKeys(purpose)) {
-      const session = unseal(bytes, key, place);
-      if (session === undefined) continue;
-      if (session.until <= this.#clock.now()) throw unknown('the session has expired');
-      return new URL(session.url);
-    }
-    throw unknown('it was not sealed for this repository with a key of ours');
+    if (text.length > maxLength) throw unknown('it is no seal');
+    const opened = openSealedText(this.#tokens.derivedKeys(purpose), text, boundTo(place));
+    if (opened === undefined) throw unknown('it was not sealed for this repository with a key of ours');
+    const session = sessionSchema.parse(JSON.parse(opened));
+    if (session.until <= this.#clock.now()) throw unknown('the session has expired');
+    return new URL(session.url);
   }
 }
 
-function unseal(
-  bytes: Buffer,
-  key: Uint8Array,
-  place: UploadPlace,
-): z.output<typeof sessionSchema> | undefined {
-  if (bytes.length <= nonceSize + tagSize) return undefined;
-  const decipher = createDecipheriv(algorithm, key, bytes.subarray(0, nonceSize), { authTagLength: tagSize });
-  decipher.setAAD(boundTo(place));
-  decipher.setAuthTag(bytes.subarray(-tagSize));
-  const text = decipher.update(bytes.subarray(nonceSize, -tagSize));
-  try {
-    decipher.final();
-  } catch {
-    return undefined; // edited, another's, or sealed with another key
-  }
-  return sessionSchema.parse(JSON.parse(text.toString('utf8')));
-}
-
-function boundTo({ service, destination }: UploadPlace): Buffer {
+function boundTo({ service, destination }: UploadPlace): string {
   const { canonical, upstreamId, upstreamName } = destination;
-  return Buffer.from(JSON.stringify([service, canonical, upstreamId, upstreamName]));
+  return JSON.stringify([service, canonical, upstreamId, upstreamName]);
 }
 
 function unknown(reason: string): RegistryError {

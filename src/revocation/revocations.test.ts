@@ -67,6 +67,17 @@ describe('a revocation', () => {
     assert.deepEqual(await state.list('', o), []);
   });
 
+  it('stays for as long as an earlier one would have', async () => {
+    const { clock, revocations, isRevoked } = setUp();
+    await revocations.revokePrincipal(alice, 0, 10 * ttl, o);
+    clock.advance(ttl);
+    await revocations.revokePrincipal(alice, ttl, ttl, o);
+    clock.advance(9 * ttl - 1);
+    assert.equal(await isRevoked(0), true);
+    clock.advance(1);
+    assert.equal(await isRevoked(0), false);
+  });
+
   it('is written again where somebody swept it away', async () => {
     const { state, isRevoked } = setUp();
     let swept = 0;

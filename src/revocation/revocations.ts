@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { CallOptions, Principal, StateStore } from '../contracts/index.js';
+import type { CallOptions, Principal, StateEntry, StateStore } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { hashOf } from './hash-of.js';
 
@@ -42,7 +42,11 @@ export class Revocations {
     o: CallOptions,
   ): Promise<void> {
     const key = principalKey(who);
-    await this.#write(key, Math.max(at, (await this.#read(key, o)) ?? at), ttl, o);
+    const entry = await this.#state.get(key, o);
+    const earlier = entry === undefined ? at : revokedUntil(entry);
+    // It may have been for tokens that live longer.
+    const left = (entry?.expiresAt ?? at) - at;
+    await this.#write(key, Math.max(at, earlier), Math.max(ttl, left), o);
   }
 
   /** @param ttl milliseconds that it could live on */
@@ -70,13 +74,17 @@ export class Revocations {
 
   async #read(key: string, o: CallOptions): Promise<number | undefined> {
     const entry = await this.#state.get(key, o);
-    if (entry === undefined) return undefined;
-    try {
-      return revocationSchema.parse(JSON.parse(entry.value)).at;
-    } catch (cause) {
-      // Neither "revoked", which nobody could end, nor "not revoked".
-      throw new RegistryError('UNAVAILABLE', { reason: `cannot use the state entry ${key}`, cause });
-    }
+    return entry && revokedUntil(entry);
+  }
+}
+
+/** @throws RegistryError UNAVAILABLE */
+function revokedUntil({ key, value }: StateEntry): number {
+  try {
+    return revocationSchema.parse(JSON.parse(value)).at;
+  } catch (cause) {
+    // Neither "revoked", which nobody could end, nor "not revoked".
+    throw new RegistryError('UNAVAILABLE', { reason: `cannot use the state entry ${key}`, cause });
   }
 }
 

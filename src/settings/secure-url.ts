@@ -15,9 +15,10 @@ export function isSecureUrl(text: string): boolean {
   if (!/^https?:\/\/[^\s\\#@]+$/i.test(text) || !URL.canParse(text)) return false;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return false;
-  return protocol === 'https:' || isLoopback(hostname);
+  return protocol === 'https:' || isLoopbackHost(hostname);
 }
 
-function isLoopback(hostname: string): boolean {
+/** True for a host, as URLs write it, that no other machine can listen at. */
+export function isLoopbackHost(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }

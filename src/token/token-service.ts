@@ -84,7 +84,7 @@ export class TokenService {
     record.service = shorten(service);
     record.asked = request.scopes.slice(0, maxScopes).map((scope) => shorten(scope, 300));
     const canonical = this.#canonicalNames(service);
-    if (request.scopes.length === 0 && request.credentials.shown.kind === 'none' && !request.refreshToken) {
+    if (request.scopes.length === 0 && showsNothing(request)) {
       throw new RegistryError('UNAUTHORIZED', { reason: 'neither credentials nor a scope' });
     }
     const who = await this.#authenticate(request, service, record, o);
@@ -169,6 +169,11 @@ export class TokenService {
       }
     };
   }
+}
+
+function showsNothing({ credentials, refreshToken }: TokenRequest): boolean {
+  const { shown, connection } = credentials;
+  return shown.kind === 'none' && connection.peerCertificate === undefined && refreshToken === undefined;
 }
 
 function parseScopes(

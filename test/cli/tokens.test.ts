@@ -123,12 +123,12 @@ for (const [kind, start] of Object.entries(proxies)) {
     const listed = await run('tokens', 'list', ...config);
     assert.deepEqual([listed.code, listed.stderr], [0, '']);
     const [head = '', ...rows] = listed.stdout.trimEnd().split('\n');
-    assert.match(head, /^ID {12}PRINCIPAL {4}SERVICE {6}CREATED {15}LAST USED {13}EXPIRES$/);
+    assert.match(head, /^ID {12}TYPE {5}PRINCIPAL {4}SERVICE {6}LABEL {2}CREATED {15}LAST USED {13}EXPIRES$/);
     const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`;
     for (const [i, name] of ['alice', 'alice', 'bob'].entries()) {
       assert.match(
         rows[i] ?? '',
-        new RegExp(`^[0-9a-f]{12}  local:${name} +docker.test  ${time}  ${time}  ${time}$`),
+        new RegExp(`^[0-9a-f]{12}  refresh  local:${name} +docker.test  - {6}${time}  ${time}  ${time}$`),
       );
     }
     assert.equal(rows.length, 3);
@@ -158,7 +158,7 @@ for (const [kind, start] of Object.entries(proxies)) {
     const [only, ...others] = JSON.parse(json.stdout) as Readonly<Record<string, string>>[];
     assert.deepEqual(others, []);
     assert.deepEqual(Object.keys(only ?? {}), [
-      ...['id', 'principal', 'verifier', 'name', 'service', 'created', 'lastUsed', 'expires'],
+      ...['id', 'type', 'principal', 'verifier', 'name', 'service', 'created', 'lastUsed', 'expires'],
     ]);
     assert.equal(only?.principal, 'local:alice');
 
@@ -207,7 +207,7 @@ describe('tokens', async () => {
     ['no subcommand', inFiles, [], 2, /Usage: docker-registry-proxy tokens/],
     ['list of no configuration', inFiles, ['list'], 2, /required option '--config <file>'/],
     [
-      'refresh tokens that are off',
+      'neither kind of token',
       'state: { type: file, path: state }',
       ['list'],
       2,

@@ -70,7 +70,6 @@ const methods: readonly Case[] = [
 
 const targets: readonly Case[] = [
   ...[
-    '/',
     '/v1/',
     '/v2x',
     '/V2/',

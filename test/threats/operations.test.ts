@@ -164,7 +164,6 @@ routes: [{ prefix: "", upstream: one }]
   test('nothing outside the table answers 2xx', async () => {
     const token = tokens.get('pull,push,delete') ?? '';
     const paths = [
-      '/',
       '/v1/',
       '/v2/app',
       '/v2/app/',

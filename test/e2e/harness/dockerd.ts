@@ -1,5 +1,6 @@
 import { type CommandResult, run } from './command.js';
 import { startContainerd } from './containerd.js';
+import type { OwnEtc } from './own-etc.js';
 import { type Program, startProgram } from './program.js';
 import type { Workspace } from './workspace.js';
 
@@ -15,11 +16,16 @@ export interface Dockerd extends Program {
 
 /**
  * Starts a Docker Engine that touches nothing of the machine: no bridge, no firewall rules, no forwarding, its own
- * containerd. It counts loopback registries as insecure, so plain http works there.
+ * containerd. It counts registries in 127.0.0.0/8 as insecure, so plain http works there, and certificates of clients do
+ * not: for those it needs an `/etc` of its own, where a name leads to `::1`.
  *
  * @param settings more of daemon.json
  */
-export async function startDockerd(workspace: Workspace, settings: object = {}): Promise<Dockerd> {
+export async function startDockerd(
+  workspace: Workspace,
+  settings: object = {},
+  etc?: OwnEtc,
+): Promise<Dockerd> {
   const directory = (name: string) => workspace.path('docker', name);
   const socket = directory('docker.sock');
   const clientEnvironment = (client: string) =>
@@ -31,20 +37,22 @@ export async function startDockerd(workspace: Workspace, settings: object = {}):
   const docker: Dockerd['docker'] = (args, { client = 'client', ...options } = {}) =>
     run('docker', args, { env: clientEnvironment(client), ...options });
   const containerd = await startContainerd(workspace, 'docker/containerd');
+  const options = [
+    `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json'), ...settings }))}`,
+    `--data-root=${directory('data')}`,
+    `--exec-root=${directory('exec')}`,
+    `--containerd=${containerd.socket}`,
+    `--pidfile=${directory('docker.pid')}`,
+    `--host=unix://${socket}`,
+    '--bridge=none',
+    '--iptables=false',
+    '--ip-forward=false',
+    '--storage-driver=vfs',
+  ];
+  const [command, ...args] = etc?.wrap('dockerd', options) ?? ['dockerd', ...options];
   const program = await startProgram(workspace, {
-    command: 'dockerd',
-    args: [
-      `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json'), ...settings }))}`,
-      `--data-root=${directory('data')}`,
-      `--exec-root=${directory('exec')}`,
-      `--containerd=${containerd.socket}`,
-      `--pidfile=${directory('docker.pid')}`,
-      `--host=unix://${socket}`,
-      '--bridge=none',
-      '--iptables=false',
-      '--ip-forward=false',
-      '--storage-driver=vfs',
-    ],
+    command,
+    args,
     ready: async () => (await docker(['version'])).code === 0,
   });
   return { ...program, socket, docker };

@@ -85,11 +85,11 @@ export async function answers(url: string): Promise<boolean> {
   return true;
 }
 
-/** True when something takes connections there. @param host `127.0.0.1:PORT` */
+/** True when something takes connections there. @param host `127.0.0.1:PORT` or `[::1]:PORT` */
 export function accepts(host: string): Promise<boolean> {
-  const [address, port] = host.split(':');
+  const { hostname, port } = new URL(`tcp://${host}`);
   return new Promise((resolve) => {
-    const socket = connect(Number(port), address);
+    const socket = connect(Number(port), hostname.replace(/^\[|\]$/g, ''));
     const end = (isOpen: boolean) => {
       socket.destroy();
       resolve(isOpen);

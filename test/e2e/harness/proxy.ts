@@ -10,9 +10,11 @@ const root = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
 
 /** Where a proxy listens: known before it starts, so that others can be told. */
 export interface ProxyAddress {
-  /** `127.0.0.1:PORT`. */
+  /** As clients write it: `127.0.0.1:PORT`. */
   readonly host: string;
   readonly url: string;
+  /** Where it listens: the host, unless that is a name. */
+  readonly listen: string;
   readonly adminHost: string;
 }
 
@@ -33,10 +35,15 @@ export interface RunningProxy extends ProxyAddress {
   peakMemory(): number;
 }
 
-/** @param scheme `https` where the configuration has a `tls` section */
-export async function proxyAddress(scheme: 'http' | 'https' = 'http'): Promise<ProxyAddress> {
-  const host = `127.0.0.1:${await freePort()}`;
-  return { host, url: `${scheme}://${host}`, adminHost: `127.0.0.1:${await freePort()}` };
+/**
+ * @param scheme `https` where the configuration has a `tls` section
+ * @param name what clients call it, who find it at `::1` (see own-etc.ts)
+ */
+export async function proxyAddress(scheme: 'http' | 'https' = 'http', name?: string): Promise<ProxyAddress> {
+  const port = await freePort(name === undefined ? '127.0.0.1' : '::1');
+  const host = `${name ?? '127.0.0.1'}:${port}`;
+  const listen = name === undefined ? host : `[::1]:${port}`;
+  return { host, url: `${scheme}://${host}`, listen, adminHost: `127.0.0.1:${await freePort()}` };
 }
 
 /**
@@ -58,7 +65,7 @@ export async function startProxy(
   const start = async () => {
     const [script, ...args] = proxyArguments('serve', '--config', file);
     const command = { command: process.execPath, args: [script, ...args], cwd: root };
-    runs.push(await startProgram(workspace, { ...command, ready: () => accepts(address.host) }));
+    runs.push(await startProgram(workspace, { ...command, ready: () => accepts(address.listen) }));
   };
   await start();
   return {
@@ -83,8 +90,8 @@ export function runProxyCommand(workspace: Workspace, ...args: readonly string[]
   return run(process.execPath, proxyArguments(...args), { env: workspace.environment(), cwd: root });
 }
 
-function listening({ host, url, adminHost }: ProxyAddress): object {
-  return { listen: host, externalUrl: url, admin: { listen: adminHost } };
+function listening({ listen, url, adminHost }: ProxyAddress): object {
+  return { listen, externalUrl: url, admin: { listen: adminHost } };
 }
 
 /** `npm test` builds first, and says so; a test file run by itself takes the source as it is. */

@@ -1,0 +1,65 @@
+import type { RepositoryGlob } from './glob.js';
+import type { Rule } from './rule.js';
+
+/** A rule, and those of its patterns by which it stands in an index. */
+export interface Entry {
+  readonly rule: Rule;
+  readonly globs: readonly RepositoryGlob[];
+}
+
+/** Finds rules by the text that a repository name must begin or end with. */
+export class RepositoryIndex {
+  readonly #beginnings = new Ends((name, length) => name.slice(0, length));
+  readonly #endings = new Ends((name, length) => name.slice(name.length - length));
+
+  /** Rules are added in their order. */
+  add(rule: Rule): void {
+    for (const glob of rule.repositories) {
+      const entry = { rule, globs: [glob] };
+      const first = textOf(glob.parts[0]);
+      const last = textOf(glob.parts.at(-1));
+      if (first.length >= last.length) this.#beginnings.add(first, entry);
+      else this.#endings.add(last, entry);
+    }
+  }
+
+  /** Finds the rule under every name, with all its patterns. */
+  addWhole(rule: Rule): void {
+    this.#beginnings.add('', { rule, globs: rule.repositories });
+  }
+
+  /** Puts there what a name has to be tried on, in lists that are each in the order of the rules. */
+  collect(name: string, into: (readonly Entry[])[]): void {
+    this.#beginnings.collect(name, into);
+    this.#endings.collect(name, into);
+  }
+}
+
+function textOf(part: RepositoryGlob['parts'][number] | undefined): string {
+  return part?.kind === 'literal' ? part.text : '';
+}
+
+/** Entries by one end of the name. */
+class Ends {
+  readonly #endOf: (name: string, length: number) => string;
+  readonly #byText = new Map<string, Entry[]>();
+  readonly #lengths: number[] = [];
+
+  constructor(endOf: (name: string, length: number) => string) {
+    this.#endOf = endOf;
+  }
+
+  add(text: string, entry: Entry): void {
+    const known = this.#byText.get(text);
+    if (known) known.push(entry);
+    else this.#byText.set(text, [entry]);
+    if (!this.#lengths.includes(text.length)) this.#lengths.push(text.length);
+  }
+
+  collect(name: string, into: (readonly Entry[])[]): void {
+    for (const length of this.#lengths) {
+      const found = length <= name.length ? this.#byText.get(this.#endOf(name, length)) : undefined;
+      if (found) into.push(found);
+    }
+  }
+}

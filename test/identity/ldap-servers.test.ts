@@ -1,0 +1,339 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import type { Verifier } from '../../src/contracts/index.js';
+import { createAuthority } from '../../src/testing/certificates.js';
+import { failureOf, options } from '../../src/testing/conformance/suite.js';
+import { passwordCredentials } from '../../src/testing/conformance/verifier.js';
+import { driver } from '../../src/verifiers/ldap.js';
+import { freePort } from '../e2e/harness/free-port.js';
+import { waitFor } from '../e2e/harness/wait-for.js';
+import { o, openVerifier } from './harness/open-verifier.js';
+import { refusedBy } from './harness/refused-by.js';
+import { startRelay } from './harness/relay.js';
+import { secretFile } from './harness/secret-file.js';
+import { sharedSlapd } from './harness/shared-slapd.js';
+import { byTemplate, people, type Slapd, searching } from './harness/slapd.js';
+
+const alice = passwordCredentials('alice', 'wonderland');
+const addAlice = async (slapd: Slapd) => {
+  await slapd.addPerson('alice', 'wonderland');
+};
+const directory = sharedSlapd(addAlice);
+const withoutTls = sharedSlapd(addAlice, { tls: false, anonymousMayRead: true });
+const misnamed = sharedSlapd(addAlice, { certificateFor: 'localhost' });
+
+const modes = [
+  ['search', searching],
+  ['a DN template', byTemplate],
+] as const;
+
+/** A server that does as told with each connection; closed after the test. */
+async function startServer(t: TestContext, onConnection: (socket: Socket) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const silent = (t: TestContext) => startServer(t, (socket) => socket.resume());
+
+describe('TLS to a directory', () => {
+  for (const [scheme, settingsOf] of [
+    ['ldaps', (slapd: Slapd) => ({ url: slapd.secureUrl })],
+    ['StartTLS', (slapd: Slapd) => ({ url: slapd.url, startTls: true })],
+  ] as const) {
+    for (const [mode, modeSettings] of modes) {
+      it(`by ${scheme}, by ${mode}`, async (t) => {
+        const slapd = await directory(t);
+        if (slapd === undefined) return;
+        const relay = await startRelay(t, scheme === 'ldaps' ? slapd.secureUrl : slapd.url);
+        const settings = modeSettings(slapd, { ...settingsOf(slapd), url: relay.url, ca: slapd.ca });
+        const { verifier } = await openVerifier(t, driver, settings);
+        assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+        assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+        assert.ok(relay.sent().length > 0, 'nothing went through');
+        for (const secret of ['wonderland', slapd.service.password, 'alice'])
+          assert.ok(!relay.sent().includes(secret), `${secret} was sent in plain text`);
+      });
+    }
+
+    it(`by ${scheme}: a certificate of another authority`, async (t) => {
+      const slapd = await directory(t);
+      if (slapd === undefined) return;
+      const other = secretFile(t, (await createAuthority()).certificate);
+      const { verifier } = await openVerifier(
+        t,
+        driver,
+        searching(slapd, { ...settingsOf(slapd), ca: other.file }),
+      );
+      await refusedBy(
+        verifier.verify(alice, o),
+        'UNAVAILABLE',
+        /127\.0\.0\.1:\d+: .*name its authority as `ca`/,
+      );
+    });
+
+    it(`by ${scheme}: a certificate of an unknown authority, and no ca`, async (t) => {
+      const slapd = await directory(t);
+      if (slapd === undefined) return;
+      const { verifier } = await openVerifier(t, driver, byTemplate(slapd, settingsOf(slapd)));
+      await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /name its authority as `ca`/);
+    });
+
+    it(`by ${scheme}: a certificate for another name`, async (t) => {
+      const slapd = await misnamed(t);
+      if (slapd === undefined) return;
+      const { url, ...rest } = { startTls: false, ...settingsOf(slapd) };
+      const verifierFor = async (host: string) => {
+        const more = { ...rest, url: url.replace('127.0.0.1', host), ca: slapd.ca };
+        return (await openVerifier(t, driver, searching(slapd, more))).verifier;
+      };
+      assert.equal((await (await verifierFor('localhost')).verify(alice, o))?.name, 'alice');
+      const elsewhere = await verifierFor('127.0.0.1');
+      await refusedBy(elsewhere.verify(alice, o), 'UNAVAILABLE', /certificate is for another name/);
+    });
+  }
+
+  it('is not done without where the server refuses StartTLS', async (t) => {
+    const slapd = await withoutTls(t);
+    if (slapd === undefined) return;
+    const relay = await startRelay(t, slapd.url);
+    for (const [, settingsOf] of modes) {
+      const { verifier } = await openVerifier(
+        t,
+        driver,
+        settingsOf(slapd, { url: relay.url, startTls: true }),
+      );
+      await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /StartTLS/);
+    }
+    assert.ok(!/wonderland|service password/.test(relay.sent()), 'a password was sent');
+  });
+
+  it('says so where the server speaks plain LDAP', async (t) => {
+    const slapd = await withoutTls(t);
+    if (slapd === undefined) return;
+    const url = slapd.url.replace('ldap:', 'ldaps:');
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { url }));
+    await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /is it ldap:\/\//);
+  });
+});
+
+describe('several servers', () => {
+  it('the one that answered is asked first, and the dead one is told of once', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const dead = await startRelay(t, slapd.url);
+    await dead.close();
+    const alive = await startRelay(t, slapd.url);
+    const { verifier, log } = await openVerifier(t, driver, searching(slapd, { url: [dead.url, alive.url] }));
+    for (let i = 0; i < 3; i++) assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+    assert.equal(log.at('warn').length, 1, log.text);
+    assert.match(log.text, new RegExp(`${new URL(dead.url).port}.*ECONNREFUSED`));
+  });
+
+  it('the second is asked only when the first does not answer', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const [first, second] = [await startRelay(t, slapd.url), await startRelay(t, slapd.url)];
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { url: [first.url, second.url] }));
+    await verifier.verify(alice, o);
+    assert.equal(second.connections(), 0);
+    await first.close();
+    assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+    assert.ok(second.connections() > 0, 'the second was not asked');
+  });
+
+  it('one that is silent is left for the next, at the start and in mid-life', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    for (const [, settingsOf] of modes) {
+      const [first, second] = [await startRelay(t, slapd.url), await startRelay(t, slapd.url)];
+      const url = [`ldaps://${await silent(t)}`, first.url, second.url];
+      const settings: object = settingsOf(slapd, { url, timeout: '4s' });
+      const { verifier }: { verifier: Verifier } = await openVerifier(t, driver, settings);
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      first.freeze();
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      assert.ok(second.connections() > 0, 'the second was not asked');
+    }
+  });
+
+  it('with none that answers it cannot tell, and says of each why', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const url = [`ldap://127.0.0.1:${await freePort()}`, `ldaps://127.0.0.1:${await freePort()}`];
+    for (const [, settingsOf] of modes) {
+      const { verifier } = await openVerifier(t, driver, settingsOf(slapd, { url }));
+      const error = await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /ECONNREFUSED/);
+      for (const one of url) assert.ok(error.reason?.includes(new URL(one).port), error.reason);
+    }
+  });
+});
+
+describe('a directory that goes away', () => {
+  for (const [mode, settingsOf] of modes) {
+    it(`stopped and started again, by ${mode}`, async (t) => {
+      const slapd = await withoutTls(t);
+      if (slapd === undefined) return;
+      const { verifier } = await openVerifier(t, driver, settingsOf(slapd));
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      await slapd.stop();
+      await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /no answer from 127\.0\.0\.1/);
+      await slapd.restart();
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      await slapd.restart();
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+    });
+  }
+
+  it('a connection that was cut is replaced, and nothing is said of it', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const relay = await startRelay(t, slapd.url);
+    const { verifier, log } = await openVerifier(t, driver, searching(slapd, { url: relay.url }));
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      relay.cut();
+    }
+    assert.deepEqual(log.at('warn'), []);
+  });
+
+  for (const [what, answer] of [
+    ['says nothing', (socket: Socket) => socket.resume()],
+    ['speaks HTTP', (socket: Socket) => socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
+    ['hangs up', (socket: Socket) => socket.destroy()],
+  ] as const) {
+    for (const scheme of ['ldap', 'ldaps']) {
+      it(`a server that ${what}, by ${scheme}`, async (t) => {
+        const slapd = await directory(t);
+        if (slapd === undefined) return;
+        const url = `${scheme}://${await startServer(t, answer)}`;
+        for (const [, settingsOf] of modes) {
+          const { verifier } = await openVerifier(t, driver, settingsOf(slapd, { url, timeout: '300ms' }));
+          await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /no answer from 127\.0\.0\.1/);
+        }
+      });
+    }
+  }
+
+  it('a server that says too much', async (t) => {
+    const endless = await startServer(t, (socket) => {
+      const more = () => {
+        while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
+      };
+      socket.once('data', () => {
+        // A message of 2 GiB begins.
+        socket.write(Buffer.from('30847fffffff', 'hex'));
+        socket.on('drain', more);
+        more();
+      });
+    });
+    const settings = { url: `ldap://${endless}`, search: { base: people }, timeout: '20s' };
+    const { verifier } = await openVerifier(t, driver, settings);
+    await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /larger than/);
+  });
+
+  it('who leaves is let go, wherever it waits', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const relay = await startRelay(t, slapd.url);
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { url: relay.url, timeout: '1m' }));
+    await verifier.verify(alice, o);
+    relay.freeze();
+    const leaving = new AbortController();
+    const reason = new Error('nobody waits any more');
+    const waiting = Array.from({ length: 8 }, () =>
+      failureOf(() => verifier.verify(alice, { signal: leaving.signal })),
+    );
+    setImmediate(() => leaving.abort(reason));
+    for (const failure of await Promise.all(waiting)) assert.equal(failure, reason);
+  });
+});
+
+describe('connections', () => {
+  it('one of the service account is kept, and none of a user', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const relay = await startRelay(t, slapd.url);
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { url: relay.url }));
+    for (let i = 0; i < 3; i++) await verifier.verify(alice, o);
+    assert.equal(relay.connections(), 4, 'one that searches, and three binds');
+    assert.ok(await waitFor(() => relay.open() === 1, 5_000), `${relay.open()} are open`);
+    await verifier.close();
+    assert.ok(await waitFor(() => relay.open() === 0, 5_000), `${relay.open()} are open`);
+    await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /closed/);
+  });
+
+  it('are bounded, however many log in at once', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const relay = await startRelay(t, slapd.url);
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { url: relay.url }));
+    let most = 0;
+    const watch = setInterval(() => {
+      most = Math.max(most, relay.open());
+    }, 1);
+    t.after(() => clearInterval(watch));
+    const logins = Array.from({ length: 100 }, () => verifier.verify(alice, options()));
+    const found = await Promise.all(logins);
+    assert.ok(
+      found.every((one) => one?.name === 'alice'),
+      'somebody was refused',
+    );
+    // Those that are being closed count, too.
+    assert.ok(most <= 2 * (4 + 16), `${most} at the same time`);
+    assert.ok(await waitFor(() => relay.open() <= 4, 5_000), `${relay.open()} are kept`);
+  });
+});
+
+describe('the service account', () => {
+  it('its password is rotated by its file', async (t) => {
+    const slapd = await directory(t);
+    if (slapd === undefined) return;
+    const { dn, password } = slapd.service;
+    const secret = secretFile(t, 'yesterday');
+    const bind = { dn, password: { file: secret.file } };
+    const { verifier } = await openVerifier(t, driver, searching(slapd, { bind }));
+    const error = await refusedBy(
+      verifier.verify(alice, o),
+      'UNAVAILABLE',
+      /127\.0\.0\.1:\d+ refused the service account: invalid credentials \(49\)/,
+    );
+    assert.ok(!error.reason?.includes('yesterday'), 'the reason has the secret');
+    secret.replace(password);
+    assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+  });
+
+  it('is not needed where everybody may read', async (t) => {
+    const slapd = await withoutTls(t);
+    if (slapd === undefined) return;
+    const settings = { url: slapd.url, search: { base: people } };
+    const { verifier } = await openVerifier(t, driver, settings);
+    assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+    await refusedBy(verifier.verify(passwordCredentials('alice', 'x'), o), 'UNAUTHORIZED', /wrong password/);
+  });
+
+  for (const [what, more, bind] of [
+    ['a base that is not there', { search: { base: 'ou=nowhere,dc=example,dc=com' } }, true],
+    ['a base that it may not read', {}, false],
+  ] as const) {
+    it(`${what} is told of, and nobody is "not mine"`, async (t) => {
+      const slapd = await directory(t);
+      if (slapd === undefined) return;
+      const settings = searching(slapd, { ...more, ...(!bind && { bind: undefined }) });
+      const { verifier } = await openVerifier(t, driver, settings);
+      await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /\((32|50)\): is `base` right/);
+    });
+  }
+});
