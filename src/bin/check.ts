@@ -60,10 +60,26 @@ export async function checkWarnings(
   { clock }: Surroundings,
 ): Promise<readonly string[]> {
   const { file, tls, baseDirectory } = configuration;
-  const certificate =
-    tls && certificateWarning((await readTlsFiles(tls, baseDirectory)).certificate, clock.now());
-  const warnings = certificate === undefined ? [] : [`tls.certificate: ${certificate}`];
-  return [...warnings, ...signInWarnings(configuration)].map((warning) => `${file}: ${warning}`);
+  const certificate = tls && (await readTlsFiles(tls, baseDirectory)).certificate;
+  const warning = certificate && certificateWarning(certificate, clock.now());
+  return [
+    ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
+    ...usernameWarnings(configuration),
+    ...signInWarnings(configuration),
+  ].map((text) => `${file}: ${text}`);
+}
+
+/** Basic ends the user name at the first colon (RFC 7617 section 2), and docker, podman and skopeo log in by Basic. */
+function usernameWarnings({ verifiers }: Configuration): readonly string[] {
+  return verifiers.flatMap(({ usernames = [] }, i) =>
+    usernames.flatMap(({ text }, j) =>
+      text.includes(':')
+        ? [
+            `verifiers[${i}].usernames[${j}]: docker, podman and skopeo cannot log in with a colon in the user name`,
+          ]
+        : [],
+    ),
+  );
 }
 
 function signInWarnings({ signIn, state, token }: Configuration): readonly string[] {

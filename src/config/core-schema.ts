@@ -28,7 +28,7 @@ export const ownName = () =>
 
 const expectedType = "expected the name of a driver's type";
 const moduleText =
-  'Instead of `type`: a JavaScript file that exports a `driver` of your own. It runs with all rights of this program.';
+  'Instead of `type`: a JavaScript file (`./mine.js`) or an installed package that exports a `driver` of your own. It runs with all rights of this program.';
 
 function typeKeys(fallback?: string) {
   const type = z.string({ error: expectedType }).min(1, expectedType);

@@ -60,11 +60,15 @@ const purpose = 'sign-in: the refresh tokens of providers 1';
 /** Asks the provider for a new ID token. A refresh token may be good for one use. */
 export class RecheckByProvider implements Recheck {
   readonly isRepeatable = false;
-  readonly #client: OpenIdClient;
+  readonly #client: Pick<OpenIdClient, 'refresh'>;
   readonly #verifier: Verifier;
   readonly #tokens: Pick<TokenIssuer, 'derivedKeys'>;
 
-  constructor(client: OpenIdClient, verifier: Verifier, tokens: Pick<TokenIssuer, 'derivedKeys'>) {
+  constructor(
+    client: Pick<OpenIdClient, 'refresh'>,
+    verifier: Verifier,
+    tokens: Pick<TokenIssuer, 'derivedKeys'>,
+  ) {
     this.#client = client;
     this.#verifier = verifier;
     this.#tokens = tokens;

@@ -182,17 +182,20 @@ describe('what a program answers', () => {
     });
   }
 
+  const secret = 'w0nderland-9';
+  const passwordOf = `sed 's/.*"password":"\\([^"]*\\)".*/\\1/'`;
   for (const [name, script] of [
     ['a complaint', 'cat >&2; exit 1'],
-    ['a base64 complaint', 'cat | base64 -w0 >&2; exit 1'],
-    ['a refusal', `printf '{"refused":"not %s"}' "$(sed 's/.*"password":"\\(.*\\)","address.*/\\1/')"`],
+    ['a base64 complaint', `${passwordOf} | tr -d '\\n' | base64 >&2; exit 1`],
+    ['a refusal', `printf '{"refused":"not %s"}' "$(${passwordOf})"`],
+    ['a misspelt answer', `printf '{"principal":{"name":"alice","%s":1}}' "$(${passwordOf})"`],
   ] as const) {
     it(`${name} that holds the password does not carry it on`, async (t) => {
       const verifier = await setUp(t, script).open();
-      const error = await failureOf(() => verifier.verify(alice, o));
-      assert.ok(error instanceof RegistryError && error.reason, 'no reason');
-      keepsSecret(error, password);
-      keepsSecret(error, JSON.stringify(password).slice(1, -1));
+      const error = await failureOf(() => verifier.verify(passwordCredentials('alice', secret), o));
+      assert.ok(error instanceof RegistryError && error.reason?.includes('[secret]'), String(error));
+      keepsSecret(error, secret);
+      keepsSecret(error, Buffer.from(secret).toString('base64'));
     });
   }
 });
@@ -309,7 +312,7 @@ describe('a program', () => {
     const second = rejectsWith(() => verifier.verify(alice, o), 'UNAVAILABLE');
     await until('its start', () => read('pid').endsWith('\n'));
     await verifier.close();
-    await second;
+    assert.match((await second).reason ?? '', /the verifier is closed$/);
     await until('its end', () => !isRunning(Number(read('pid'))));
   });
 });
@@ -339,7 +342,7 @@ describe('programs at the same time', () => {
     setMaxListeners(0, leaving.signal);
     const waiting = Array.from({ length: 101 }, () => failureOf(() => verifier.verify(alice, leaving)));
     const error = await rejectsWith(() => verifier.verify(alice, o), 'TOOMANYREQUESTS');
-    assert.match(error.reason ?? '', /too many logins wait for it$/);
+    assert.match(error.reason ?? '', /too many logins wait for their turn$/);
     await until('the first', () => read('log') === '+\n');
     leaving.abort(new Error('gone'));
     await Promise.all(waiting);
@@ -350,7 +353,8 @@ describe('programs at the same time', () => {
     const { open } = setUp(t, 'exec sleep 600');
     const verifier = await open({ concurrency: 1, timeout: '500ms' });
     const first = rejectsWith(() => verifier.verify(alice, o), 'UNAVAILABLE');
-    await rejectsWith(() => verifier.verify(alice, o), 'TOOMANYREQUESTS');
+    const second = await rejectsWith(() => verifier.verify(alice, o), 'TOOMANYREQUESTS');
+    assert.match(second.reason ?? '', /a login waited too long for its turn$/);
     await first;
   });
 });

@@ -92,11 +92,15 @@ export class ExecVerifier implements Verifier {
   async #inTurn<V>({ signal }: CallOptions, work: (signal: AbortSignal) => Promise<V>): Promise<V> {
     const { timeout, concurrency } = this.#parts.settings;
     if (this.#isClosed) throw this.#closed();
-    if (this.#asked.size >= concurrency + waitingPrograms) throw this.#busy();
+    if (this.#asked.size >= concurrency + waitingPrograms)
+      throw this.#busy('too many logins wait for their turn');
     const leaving = new AbortController();
     const onAbort = () => leaving.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const timer = setTimeout(() => leaving.abort(this.#busy()), timeout);
+    const timer = setTimeout(
+      () => leaving.abort(this.#busy('a login waited too long for its turn')),
+      timeout,
+    );
     this.#asked.add(leaving);
     const done = this.#turns
       .run({ signal: leaving.signal }, () => {
@@ -135,11 +139,8 @@ export class ExecVerifier implements Verifier {
     return this.#unavailable('the verifier is closed');
   }
 
-  #busy(): RegistryError {
-    return new RegistryError('TOOMANYREQUESTS', {
-      retryAfter: 5,
-      reason: this.#says('too many logins wait for it'),
-    });
+  #busy(reason: string): RegistryError {
+    return new RegistryError('TOOMANYREQUESTS', { retryAfter: 5, reason: this.#says(reason) });
   }
 
   #unavailable(reason: string): RegistryError {

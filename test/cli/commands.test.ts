@@ -146,6 +146,13 @@ test('check warns of user names that most clients cannot send', async () => {
   );
 });
 
+test('check warns of a certificate header that nobody is trusted with', async () => {
+  const file = write('header.yaml', `${good}clientCertificateHeader: x-client-certificate\n`);
+  const { code, stderr } = await run('check', '--config', file);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /^warning: .*header\.yaml: clientCertificateHeader: .*trustedProxies is empty\n$/);
+});
+
 test('check opens what can be opened: a users file with a bad line', async () => {
   write('bad.htpasswd', 'alice:$apr1$abc$def\n');
   const file = write('bad-users.yaml', good.replace('users.htpasswd', 'bad.htpasswd'));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -54,7 +54,11 @@ before(async () => {
   registry.putImage('builds/app', '1', tinyImage('packed'));
   address = await proxyAddress();
   workspace.file('installed/keys.json', JSON.stringify({ 'ci-main': { sha256, groups: ['builders'] } }));
-  configure('proxy.yaml', [{ id: 'keys', module: example, file: 'keys.json' }]);
+  workspace.file('installed/secret', 'wonderland\n');
+  configure('proxy.yaml', [
+    { id: 'keys', module: example, file: 'keys.json' },
+    { id: 'one', module: guidesPlugin(), username: 'alice', password: { file: 'secret' } },
+  ]);
 });
 
 after(() => workspace?.close());
@@ -90,11 +94,16 @@ describe('the proxy with the plugin', () => {
   it('checks it', async () => {
     assert.equal((await check('proxy.yaml')).code, 0);
     const missing = { id: 'keys', module: example, file: 'absent.json' };
-    configure('faulty.yaml', [missing, { id: 'more', module: example, fil: 'keys.json' }]);
+    configure('faulty.yaml', [
+      missing,
+      { id: 'more', module: example, fil: 'keys.json' },
+      { id: 'one', module: '../elsewhere/one-user.mjs', username: 'alice', password: { file: 'nothing' } },
+    ]);
     const { code, output } = await check('faulty.yaml');
     assert.equal(code, 2, output);
     assert.match(output, /verifiers\[0\]\.file: absent\.json does not exist/);
     assert.match(output, /verifiers\[1\]\.fil.*did you mean 'file'/);
+    assert.match(output, /verifiers\[2\]\.password\.file: nothing does not exist/);
   });
 
   it('says what is wrong with a module', async () => {
@@ -141,6 +150,11 @@ describe('the proxy with the plugin', () => {
     assert.deepEqual(claimsOf(token).access, [{ type: 'repository', name: 'builds/app', actions: ['pull'] }]);
     assert.equal((await ask('/v2/builds/app/manifests/1', key)).status, 200);
     assert.equal((await ask('/v2/secret/app/manifests/1', key)).status, 403);
+  });
+
+  it('serves with the plugin of the guide', async () => {
+    const loginOf = async (password: string) => (await ask('/token', password, 'alice')).status;
+    assert.deepEqual([await loginOf('wonderland'), await loginOf('wonderlan')], [200, 401]);
   });
 
   it('refuses another key, also after the file was changed', async () => {
@@ -200,12 +214,22 @@ function configure(file: string, verifiers: readonly object[]): void {
   workspace.file(`installed/${file}`, JSON.stringify(configuration, undefined, 2)); // JSON is YAML
 }
 
-async function ask(path: string, password: string) {
-  const authorization = basic('ci-main', password);
+async function ask(path: string, password: string, user = 'ci-main') {
+  const authorization = basic(user, password);
   const answer = await fetch(`${address.url}${path.replace('service=', `service=${address.host}`)}`, {
     headers: { authorization },
   });
   return { status: answer.status, text: await answer.text() };
+}
+
+/** The plugin that docs/plugins.md shows, in a folder that only links to the proxy. @returns what `module` is then */
+function guidesPlugin(): string {
+  const code = /```js\n(.+?)```/s.exec(readFileSync(join(root, 'docs/plugins.md'), 'utf8'))?.[1] ?? '';
+  workspace.file('elsewhere/one-user.mjs', code);
+  mkdirSync(workspace.path('elsewhere', 'node_modules'));
+  const linked = join('node_modules', 'docker-registry-proxy');
+  symlinkSync(join(folder, linked), workspace.path('elsewhere', linked));
+  return '../elsewhere/one-user.mjs';
 }
 
 function pluginOf(more: string): string {

@@ -112,6 +112,7 @@ describe('a personal access token', () => {
     const { proxy, token, alice, refreshes } = await setUp(t);
     const other = await proxy.another(`${offline}, session: 2h`);
     assert.notEqual(other.service, proxy.service);
+    assert.equal((await proxy.another(offline)).service, proxy.service, 'a reload without a change');
     alice.claims.groups = ['guests'];
     proxy.clock.advance(hour);
     const both = [proxy, other];

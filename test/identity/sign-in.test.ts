@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { SignInError } from '../../src/sign-in/sign-in-error.js';
-import { o, startSignIn, startSignInProvider } from './harness/sign-in.js';
+import { o, signInClient, startSignIn, startSignInProvider } from './harness/sign-in.js';
 import { Browser } from './harness/sign-in-by-hand.js';
 
 // Signing in by browser at a real OpenID provider: the flow itself, and everything that may be wrong with it.
@@ -24,6 +24,9 @@ describe('signing in by browser', () => {
     assert.equal(issued?.details.expiresAt, issued.details.createdAt + service.lives.suggested);
     const { granted, record } = await proxy.login(issued.token);
     assert.deepEqual([granted, record.principal, record.verifier], [true, 'corp:alice', 'corp']);
+
+    const accepted = { verifier: 'personal-access-token', outcome: 'accepted' };
+    assert.equal(proxy.metrics.value('verifications_total', accepted), 1);
 
     const bobs = await proxy.signIn('bob');
     assert.ok(bobs.issued, 'bob has no token');
@@ -173,10 +176,26 @@ describe('signing in by browser', () => {
     t.after(() => provider.close());
     const { signIn, directory } = await startSignIn(t, provider, { signIn: scopes, clientSecret: 'wrong' });
     await refused(signIn(), 'unavailable', /check signIn\.clientId and signIn\.clientSecret/);
-    const { signInClient } = await import('./harness/sign-in.js');
     writeFileSync(join(directory, 'client-secret'), `${signInClient.client_secret}\n`);
     assert.ok((await signIn()).session, 'the new secret was not read');
   });
+
+  for (const [what, method, clientSecret] of [
+    ['a client that may show its secret in the form alone', 'client_secret_post', undefined],
+    ['a public client', 'none', null],
+  ] as const) {
+    test(`works with ${what}`, async (t) => {
+      const { client_secret: _, ...rest } = signInClient;
+      const client = clientSecret === null ? rest : signInClient;
+      const provider = await startSignInProvider({
+        clients: [{ ...client, token_endpoint_auth_method: method }],
+        configure: (configuration) => ({ ...configuration, clientAuthMethods: [method] }),
+      });
+      t.after(() => provider.close());
+      const settings = { signIn: scopes, ...(clientSecret === null && { clientSecret }) };
+      assert.ok((await (await startSignIn(t, provider, settings)).signIn()).session, 'no session');
+    });
+  }
 
   test('is not possible while the provider is down; a proxy starts all the same', async (t) => {
     const provider = await startSignInProvider();

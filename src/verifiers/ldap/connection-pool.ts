@@ -63,6 +63,7 @@ export class ConnectionPool {
   /** Cuts what is under way. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#dropIdle();
     for (const connection of this.#busy) this.#end(connection);
     await Promise.all(this.#closing);
   }

@@ -13,15 +13,9 @@ export class NoAnswer extends Error {
 
 /** What to do about it where that is known, else what happened. */
 function hintOf(cause: unknown): string {
-  if (isCutHandshake(cause)) return 'it ended the TLS handshake: is it ldap://, or does it want StartTLS?';
   const hint = connectionHint(cause);
   if (hint !== undefined) return hint.replace('http://', 'ldap://');
   return describeError(cause);
-}
-
-/** A server of plain LDAP takes a TLS hello for a broken request. */
-function isCutHandshake(error: unknown): boolean {
-  return error instanceof Error && /before secure TLS connection was established/.test(error.message);
 }
 
 /** Result codes of RFC 4511 appendix A.1 that are told apart. */

@@ -2,6 +2,7 @@ import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { Client } from 'ldapts';
 import { untilAborted } from '../../decorators/single-flight.js';
+import { hasCode } from '../../errors.js';
 import { isResult } from './failures.js';
 import type { LdapServer } from './ldap-url.js';
 
@@ -37,7 +38,12 @@ export async function openSocket(
   const { secureContext } = security;
   if (server.secure) {
     const socket = connectTls({ host, port, ...(secureContext && { secureContext }) });
-    return opened(socket, 'secureConnect', signal);
+    return opened(socket, 'secureConnect', signal).catch((cause: unknown) => {
+      // A server of plain LDAP takes a TLS hello for a broken request, and hangs up.
+      const hungUp = hasCode(cause, 'ECONNRESET');
+      const advice = 'it ended the TLS handshake: is it ldap://, or does it want StartTLS?';
+      throw hungUp ? new Error(advice, { cause }) : cause;
+    });
   }
   const plain = await opened(connect({ host, port }), 'connect', signal);
   if (!security.startTls) return plain;

@@ -134,7 +134,7 @@ export async function upload(
 }
 
 /** A password as it may turn up: as it is, URL-encoded, in JSON, and as Basic sends it. */
-function formsOf([name, password]: readonly [string, string]): readonly string[] {
+export function formsOf([name, password]: readonly [string, string]): readonly string[] {
   return [
     password,
     encodeURIComponent(password),

@@ -4,7 +4,7 @@ import type { KubernetesApi } from '../../identity/harness/kubernetes-api.js';
 import type { MockIssuer } from '../../identity/harness/mock-issuer.js';
 import { proxyClient } from '../../identity/harness/oauth2-provider.js';
 import { type OpenIdProvider, registryClient } from '../../identity/harness/openid-provider.js';
-import { people, type Slapd } from '../../identity/harness/slapd.js';
+import { groups, people, type Slapd } from '../../identity/harness/slapd.js';
 import type { Certificate } from './certificate.js';
 import { examplePlugin } from './example-plugin.js';
 
@@ -89,7 +89,8 @@ function ofIssuers({ slapd, sso, ci, cluster, edge }: LoginServers, audiences: r
       ...{ id: 'corp', type: 'ldap', url: slapd.secureUrl, ca: slapd.ca },
       bind: { dn: slapd.service.dn, password: { file: 'directory-password' } },
       search: { base: people, filter: '(uid={username})' },
-      groups: { attribute: 'memberOf' },
+      groups: { search: { base: groups, filter: '(member={dn})' }, nested: true },
+      ...{ attributes: { email: 'mail' }, credentialVersionAttribute: 'pwdChangedTime' },
     },
     { id: 'sso', type: 'oidc', issuer: sso.issuer, audiences: ['registry'], groupsClaim: 'groups' },
     {

@@ -57,8 +57,8 @@ export interface LoginsHouse {
   /** Of a client, by the authority of `nodes`, and by another one of the same name. */
   readonly node: TestCertificate;
   readonly stranger: TestCertificate;
-  /** Everything that nobody may read in a log. */
-  readonly secrets: Map<string, string>;
+  /** Everything that nobody may read in a log, with whose it is. */
+  readonly secrets: readonly (readonly [whose: string, secret: string])[];
 }
 
 /** Starts every server that judges logins, and writes the proxy's files. The proxy is not started. */
@@ -91,13 +91,13 @@ export async function startLoginsHouse(workspace: Workspace): Promise<LoginsHous
     legacyProvider: servers.legacy,
     node: await certify(nodes, { name: 'node-1' }),
     stranger: await certify(others, { name: 'node-1' }),
-    secrets: new Map([
-      ...Object.entries(known).map(([id, { password }]) => [id, password] as const),
+    secrets: [
+      ...Object.values(known).map(({ username, password }) => [username, password] as const),
       ...Object.entries(files),
-      ['operator', operator.password],
-      ['same name elsewhere', sameNameElsewhere.password],
+      [operator.login, operator.password],
+      [sameNameElsewhere.username, sameNameElsewhere.password],
       ['reviewer', servers.edge.reviewerToken],
-    ]),
+    ],
   };
 }
 
@@ -115,9 +115,8 @@ async function startRegistry(workspace: Workspace): Promise<MemoryRegistry> {
   return registry;
 }
 
-async function startServers(workspace: Workspace, { url }: ProxyAddress): Promise<LoginServers> {
+async function startServers(workspace: Workspace, address: ProxyAddress): Promise<LoginServers> {
   const scope = { after: (stop: () => Promise<void> | void) => workspace.onClose(stop) };
-  const client = { ...registryClient, redirect_uris: [`${url}/sign-in/callback`] };
   const closed = async <S extends { close(): Promise<void> }>(starting: Promise<S>): Promise<S> => {
     const server = await starting;
     workspace.onClose(() => server.close());
@@ -125,13 +124,18 @@ async function startServers(workspace: Workspace, { url }: ProxyAddress): Promis
   };
   return {
     slapd: await startSlapd(workspace),
-    sso: await closed(startOpenIdProvider({ clients: [client] })),
+    sso: await closed(startOpenIdProvider({ clients: [clientOf(address)] })),
     ci: await closed(startMockIssuer()),
     cluster: await startKubernetesApi(scope),
     edge: await startKubernetesApi(scope),
     legacy: await closed(startOAuth2Provider()),
     hook: await startExampleWebhook(workspace),
   };
+}
+
+/** What the provider knows the proxy as. */
+function clientOf({ url }: ProxyAddress) {
+  return { ...registryClient, redirect_uris: [`${url}/sign-in/callback`] };
 }
 
 /** `examples/webhook`, as its first lines say. */
@@ -152,7 +156,7 @@ async function startExampleWebhook(workspace: Workspace): Promise<LoginServers['
 async function admit(
   workspace: Workspace,
   { slapd, sso, ci, cluster, edge, legacy }: LoginServers,
-  { host }: ProxyAddress,
+  address: ProxyAddress,
 ): Promise<LoginsHouse['known']> {
   const passwords = { alice: secret(), olga: secret(), hook: secret(), exec: secret(), robot: secret() };
   const member = await slapd.addPerson('alice', passwords.alice);
@@ -164,11 +168,11 @@ async function admit(
   workspace.file('hook/users.json', JSON.stringify({ 'hook-1': { scrypt: scryptOf(passwords.hook) } }));
   workspace.file('proxy/exec.json', JSON.stringify({ 'exec-1': { scrypt: scryptOf(passwords.exec) } }));
   await writeHtpasswd(workspace, 'proxy/robots.htpasswd', { 'robot-1': passwords.robot });
-  const job = { aud: host, sub: 'repo:acme/shop', repository: 'acme/shop', ref: 'refs/heads/main' };
-  const builder = { namespace: 'ci', name: 'builder', audiences: [host] };
+  const job = { aud: address.host, sub: 'repo:acme/shop', repository: 'acme/shop', ref: 'refs/heads/main' };
+  const builder = { namespace: 'ci', name: 'builder', audiences: [address.host] };
   return {
     corp: { username: 'alice', password: passwords.alice },
-    sso: { username: 'token', password: (await sso.signIn()).id_token },
+    sso: { username: 'token', password: (await sso.signIn({ client: clientOf(address) })).id_token },
     ci: { username: 'ci', password: await ci.token((_header, payload) => Object.assign(payload, job)) },
     cluster: { username: '_kubernetes', password: await cluster.token(builder) },
     edge: { username: '_kubernetes', password: await edge.token({ ...builder, pod: 'build-1' }) },

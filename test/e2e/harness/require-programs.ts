@@ -13,10 +13,12 @@ const packages = {
   openssl: 'openssl',
   podman: 'podman',
   skopeo: 'skopeo',
+  slapd: 'slapd',
+  unshare: 'util-linux',
 } as const;
 
 /** Those that run as root only. */
-const forRoot: readonly string[] = ['containerd', 'dockerd', 'podman', 'buildah'];
+const forRoot: readonly string[] = ['containerd', 'dockerd', 'podman', 'buildah', 'unshare'];
 
 /** What every test needs to fill a registry. */
 const always = ['docker-registry', 'htpasswd', 'skopeo'] as const;

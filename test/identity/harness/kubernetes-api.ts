@@ -67,6 +67,8 @@ export interface KubernetesApi {
   deletePod(namespace: string, pod: string): void;
   /** Signs with another key from now on; the old one is no longer published. */
   rotateKeys(): Promise<void>;
+  /** Writes the reviewer another token, as the kubelet does: one by the old key it does not know any more. */
+  renewReviewer(): Promise<void>;
   stop(): Promise<void>;
   /** On the same port. */
   restart(): Promise<void>;
@@ -101,14 +103,19 @@ export async function startKubernetesApi(
   const { port } = new URL(server.url);
   const url = `https://localhost:${port}`;
   cluster.issuer = options.issuer ?? url;
-  const reviewerToken = await cluster.token({ namespace: 'kube-system', name: 'proxy', audiences: ['api'] });
+  const reviewer = async () => {
+    const token = await cluster.token({ namespace: 'kube-system', name: 'proxy', audiences: ['api'] });
+    cluster.reviewers.add(token);
+    return token;
+  };
+  const reviewerToken = await reviewer();
   const strangerToken = await cluster.token({ namespace: 'prod', name: 'web', audiences: ['api'] });
-  cluster.reviewers.add(reviewerToken);
   return Object.assign(cluster, {
     ...{ url, reviewerToken, strangerToken },
     ca: authority.certificate,
     caFile: written('ca.crt', authority.certificate),
     reviewerTokenFile: written('token', reviewerToken),
+    renewReviewer: async () => void written('token', await reviewer()),
     stop: () => server.close(),
     restart: async () => {
       server = await startLoopbackServer(cluster.serve, { tls, port: Number(port) });

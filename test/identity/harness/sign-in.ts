@@ -73,6 +73,7 @@ export interface SignInProxy {
   readonly directory: string;
   readonly clock: MovedClock;
   readonly log: FakeLog;
+  readonly metrics: FakeMetrics;
   /** Another one beside it, that shares its keys and its state. @param settings other ones of `signIn` */
   another(settings: string): Promise<SignInProxy>;
   /** To the provider and back. @returns where the browser came back to, and its cookie */
@@ -92,7 +93,8 @@ export interface SignInSettings {
   readonly signIn?: string;
   /** Of the whole. */
   readonly others?: string;
-  readonly clientSecret?: string;
+  /** `null`: a public client. */
+  readonly clientSecret?: string | null;
   /** Of an earlier proxy. */
   readonly directory?: string;
   readonly clock?: MovedClock;
@@ -106,7 +108,8 @@ export async function startSignIn(
   const directory = settings.directory ?? mkdtempSync(join(tmpdir(), 'drp-sign-in-'));
   const clock = settings.clock ?? new MovedClock();
   const log = new FakeLog();
-  const surroundings = { clock, log, metrics: new FakeMetrics(), stdout: { write: () => {} } };
+  const metrics = new FakeMetrics();
+  const surroundings = { clock, log, metrics, stdout: { write: () => {} } };
   const generations = new Generations(surroundings);
   const open = async (more = settings): Promise<SignInProxy> => {
     const generation = await generations.open(await configurationOf(directory, provider, more));
@@ -120,7 +123,7 @@ export async function startSignIn(
       return { callback, sealed };
     };
     return {
-      ...{ generation, service, directory, clock, log, attempt },
+      ...{ generation, service, directory, clock, log, metrics, attempt },
       another: (signIn) => open({ ...more, signIn }),
       async signIn(login) {
         const { callback, sealed } = await attempt(login);
@@ -168,6 +171,7 @@ export function guestOf({ directory, clock, log }: SignInProxy): Promise<StateSt
 
 async function configurationOf(directory: string, provider: OpenIdProvider, settings: SignInSettings) {
   const { verifier = '', audiences = '[registry]', signIn = '', others = '', clientSecret } = settings;
+  const secret = clientSecret === null ? '' : 'clientSecret: { file: client-secret },';
   const file = join(directory, 'proxy.yaml');
   writeFileSync(join(directory, 'client-secret'), clientSecret ?? signInClient.client_secret);
   writeFileSync(
@@ -180,7 +184,7 @@ rememberLogins: { accepted: 0s, refused: 0s }
 verifiers:
   - { id: corp, type: oidc, issuer: "${provider.issuer}", audiences: ${audiences}, groupsClaim: groups, ${verifier} }
 policy: [{ groups: ["corp:developers"], repositories: ["**"], actions: [pull] }]
-signIn: { verifier: corp, clientId: registry, clientSecret: { file: client-secret }, ${signIn} }
+signIn: { verifier: corp, clientId: registry, ${secret} ${signIn} }
 ${others}
 `,
   );
