@@ -64,9 +64,19 @@ export async function checkWarnings(
   const warning = certificate && certificateWarning(certificate, clock.now());
   return [
     ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
+    ...certificateHeaderWarnings(configuration),
     ...usernameWarnings(configuration),
     ...signInWarnings(configuration),
   ].map((text) => `${file}: ${text}`);
+}
+
+function certificateHeaderWarnings({
+  clientCertificateHeader,
+  trustedProxies,
+}: Configuration): readonly string[] {
+  return clientCertificateHeader !== undefined && trustedProxies.length === 0
+    ? ['clientCertificateHeader: it counts from nobody, for trustedProxies is empty']
+    : [];
 }
 
 /** Basic ends the user name at the first colon (RFC 7617 section 2), and docker, podman and skopeo log in by Basic. */

@@ -54,7 +54,7 @@ async function ask(source: CredentialSource, text: string, rejected?: Credential
   return shown(await source.credentialFor(repository(text), { signal, ...(rejected && { rejected }) }));
 }
 
-test('a file that cannot be read again is logged with the upstream it is for, without what it holds', async (t) => {
+test('a file that cannot be read again is logged with the id of what it is for, without what it holds', async (t) => {
   const base = directory(t);
   const file = join(base, 'file');
   const log = new FakeLog();
@@ -67,7 +67,7 @@ test('a file that cannot be read again is logged with the upstream it is for, wi
   rmSync(file);
   for (const source of sources) await ask(source, 'gcr.io/a');
   assert.deepEqual(
-    log.at('error').map(({ fields }) => fields.upstream),
+    log.at('error').map(({ fields }) => fields.id),
     ['hub', 'hub'],
   );
 });

@@ -117,8 +117,8 @@ describe('a line', () => {
       '"address":"192.0.2.1","service":"docker.test","principal":"corp:alice","verifier":"corp","user":"alice",' +
       '"object":"blob","action":"pull,push","repository":"team/app","tag":"latest","digest":"sha256:00",' +
       '"mountedFrom":"team/base","upstream":"hub","upstreamRepository":"acme/app",' +
-      '"rules":["policy[0]","policy[1]"],"granted":["repository:team/app:pull,push"],"status":201,"bytes":0,' +
-      '"error":"UNKNOWN","reason":"none"}\n';
+      '"rules":["policy[0]","policy[1]"],"granted":["repository:team/app:pull,push"],"token":"0123456789ab",' +
+      '"status":201,"bytes":0,"error":"UNKNOWN","reason":"none"}\n';
     assert.equal(await printed(full), golden);
   });
 

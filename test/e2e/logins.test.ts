@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TestCertificate } from '../../src/testing/certificates.js';
 import { basic, claimsOf } from '../harness/index.js';
 import { signInForToken } from '../identity/harness/personal-token.js';
 import { sendTls } from '../identity/harness/tls-client.js';
@@ -63,23 +64,26 @@ function wrong({ password }: Shown): string {
 }
 
 /** Asks the proxy as curl would. */
-function asker({ address, certificate }: LoginsHouse, workspace: Workspace) {
+function asker({ address }: LoginsHouse, workspace: Workspace) {
   const [name = '', port] = address.host.split(':');
   const ca = workspace.read('tls/certs/ca.crt');
-  assert.ok(certificate.certificate.endsWith('ca.crt'), 'it is not its own authority');
   const server = { address: '::1', name } as const;
-  const ask = (path: string, headers: Readonly<Record<string, string>> = {}) =>
-    sendTls(Number(port), path, { ca, server, headers: { host: address.host, ...headers } });
+  const send = (path: string, headers: Readonly<Record<string, string>>, client?: TestCertificate) =>
+    sendTls(Number(port), path, { ca, server, client, headers: { host: address.host, ...headers } });
   /** What a login is granted of everything there is: the status where there is no token. */
-  const grantedTo = async ({ username, password }: Shown) => {
+  const granted = async (headers: Readonly<Record<string, string>>, client?: TestCertificate) => {
     const scopes = repositories.map((repository) => `scope=repository:${repository}:pull,push`);
     const path = `/token?service=${address.host}&${scopes.join('&')}`;
-    const { status, text } = await ask(path, { authorization: basic(username, password) });
+    const { status, text } = await send(path, headers, client);
     if (status !== 200) return status;
     const { sub, access } = claimsOf((JSON.parse(text) as { token: string }).token);
     return [sub, ...access.map(({ name: repository, actions }) => `${repository}:${actions}`)].join(' ');
   };
-  return { ask, grantedTo };
+  return {
+    ask: (path: string, headers: Readonly<Record<string, string>>) => send(path, headers),
+    grantedTo: ({ username, password }: Shown) => granted({ authorization: basic(username, password) }),
+    grantedBy: (client?: TestCertificate) => granted({}, client),
+  };
 }
 
 test('logins', async (t) => {
@@ -90,7 +94,7 @@ test('logins', async (t) => {
   const { address, slapd } = house;
   const { host } = address;
   const proxy = await startProxy(workspace, address, house.configuration);
-  const { ask, grantedTo } = asker(house, workspace);
+  const { ask, grantedTo, grantedBy } = asker(house, workspace);
   const { token: password } = await signInForToken(ask, address.url, house.operator);
   const rows = rowsOf(house, { username: 'carol', password });
   const etc = ownEtc(workspace, { [host.split(':')[0] ?? '']: '::1' });
@@ -110,6 +114,8 @@ test('logins', async (t) => {
       assert.equal(await grantedTo(row), `${row.principal} ${row.pulls}:pull`, row.by);
       assert.equal(await grantedTo({ ...row, password: wrong(row) }), 401, row.by);
     }
+    assert.equal(await grantedBy(house.node), 'nodes:node-1 nodes/app:pull');
+    assert.equal(await grantedBy(undefined), 401);
   });
 
   await t.test('a name of two verifiers is that of the first', async () => {
@@ -133,6 +139,7 @@ test('logins', async (t) => {
   await t.test('while the directory is down its people wait, and nobody else does', async () => {
     await slapd.stop();
     const asked = house.legacyProvider.requests.length;
+    assert.equal(await grantedBy(house.node), 'nodes:node-1 nodes/app:pull');
     assert.equal(await grantedTo(house.sameNameElsewhere), 503);
     assert.equal(house.legacyProvider.requests.length, asked, 'another verifier was asked');
     for (const row of rows) {
@@ -207,7 +214,7 @@ async function dockerShowsCertificate(
   const pull = (repository: string, client: string) =>
     docker(['pull', `${host}/${repository}:1`], { client });
   const ca = { 'ca.crt': workspace.read('tls/certs/ca.crt') };
-  const show = ({ certificate, privateKey }: LoginsHouse['node']) =>
+  const show = ({ certificate, privateKey }: TestCertificate) =>
     etc.setCertificates(host, { ...ca, 'client.cert': certificate, 'client.key': privateKey });
   show(house.stranger);
   failedWith(await pull('nodes/app', 'node'), cutOff);
@@ -229,7 +236,7 @@ async function dockerShowsCertificate(
 async function skopeoShowsCertificate({ workspace, house, etc }: Clients): Promise<void> {
   const { host } = house.address;
   const client = skopeo(workspace, 'skopeo-mtls', etc);
-  const directoryOf = (name: string, { certificate, privateKey }: LoginsHouse['node']) => {
+  const directoryOf = (name: string, { certificate, privateKey }: TestCertificate) => {
     workspace.file(`${name}/ca.crt`, workspace.read('tls/certs/ca.crt'));
     workspace.file(`${name}/client.cert`, certificate);
     workspace.file(`${name}/client.key`, privateKey);
