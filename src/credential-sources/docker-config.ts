@@ -36,10 +36,7 @@ export const driver = defineDriver({
       parse: parseDockerConfig,
       maxSize: maxFile,
       onFailure: (error) =>
-        log.error(
-          { upstream: id, error: describeError(error) },
-          'the docker configuration cannot be read again',
-        ),
+        log.error({ id, error: describeError(error) }, 'the docker configuration cannot be read again'),
     });
     await file.read().catch((error: unknown) => {
       throw new Error(describeError(error), { cause: error });

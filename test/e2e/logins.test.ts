@@ -118,6 +118,11 @@ test('logins', async (t) => {
     assert.equal(await grantedBy(undefined), 401);
   });
 
+  await t.test('a condition leaves others of the same verifier out', async () => {
+    const principals = ['ci:repo:acme/shop', 'cluster:web/builder', 'edge:ci/builder'];
+    assert.deepEqual(await Promise.all(house.leftOut.map(grantedTo)), principals);
+  });
+
   await t.test('a name of two verifiers is that of the first', async () => {
     const asked = house.legacyProvider.requests.length;
     assert.equal(await grantedTo(house.sameNameElsewhere), 401);

@@ -46,6 +46,8 @@ export interface LoginsHouse {
   readonly configuration: object;
   /** Of somebody whom the verifier vouches for, and may pull its repository. */
   readonly known: Readonly<Record<PasswordVerifier, Shown>>;
+  /** Of others whom the same verifiers vouch for, and no rule's `when` lets in. */
+  readonly leftOut: readonly Shown[];
   /** Signs in at sso by browser, and is an operator there. */
   readonly operator: { readonly login: string; readonly password: string };
   /** What `legacy` would take from somebody of this name in the directory, too. */
@@ -72,6 +74,7 @@ export async function startLoginsHouse(workspace: Workspace): Promise<LoginsHous
     createAuthority({ name: 'nodes' }),
   ]);
   const known = await admit(workspace, servers, address);
+  const leftOut = await admitOthers(servers, address);
   const files = writeFiles(workspace, servers, nodes);
   installExamplePlugin(workspace, 'proxy');
   const operator = { login: 'carol', password: secret() };
@@ -85,14 +88,14 @@ export async function startLoginsHouse(workspace: Workspace): Promise<LoginsHous
     claims: { groups: ['developers'] },
   });
   return {
-    ...{ address, known, operator, sameNameElsewhere, certificate },
+    ...{ address, known, leftOut, operator, sameNameElsewhere, certificate },
     configuration: loginsConfiguration(servers, { registry: registry.url, host: address.host, certificate }),
     slapd: servers.slapd,
     legacyProvider: servers.legacy,
     node: await certify(nodes, { name: 'node-1' }),
     stranger: await certify(others, { name: 'node-1' }),
     secrets: [
-      ...Object.values(known).map(({ username, password }) => [username, password] as const),
+      ...[...Object.values(known), ...leftOut].map(({ username, password }) => [username, password] as const),
       ...Object.entries(files),
       [operator.login, operator.password],
       [sameNameElsewhere.username, sameNameElsewhere.password],
@@ -168,7 +171,7 @@ async function admit(
   workspace.file('hook/users.json', JSON.stringify({ 'hook-1': { scrypt: scryptOf(passwords.hook) } }));
   workspace.file('proxy/exec.json', JSON.stringify({ 'exec-1': { scrypt: scryptOf(passwords.exec) } }));
   await writeHtpasswd(workspace, 'proxy/robots.htpasswd', { 'robot-1': passwords.robot });
-  const job = { aud: address.host, sub: 'repo:acme/shop', repository: 'acme/shop', ref: 'refs/heads/main' };
+  const job = jobOf(address);
   const builder = { namespace: 'ci', name: 'builder', audiences: [address.host] };
   return {
     corp: { username: 'alice', password: passwords.alice },
@@ -183,6 +186,26 @@ async function admit(
     legacy: { username: 'olga', password: passwords.olga },
     local: { username: 'robot-1', password: passwords.robot },
   };
+}
+
+/** Another branch, another namespace, another pod. */
+async function admitOthers(
+  { ci, cluster, edge }: LoginServers,
+  address: ProxyAddress,
+): Promise<readonly Shown[]> {
+  const branch = { ...jobOf(address), ref: 'refs/heads/feature' };
+  const builder = { namespace: 'ci', name: 'builder', audiences: [address.host] };
+  const tokens = [
+    await ci.token((_header, payload) => Object.assign(payload, branch)),
+    await cluster.token({ ...builder, namespace: 'web' }),
+    await edge.token({ ...builder, pod: 'shell-1' }),
+  ];
+  return tokens.map((password) => ({ username: 'token', password }));
+}
+
+/** What a job's token says. */
+function jobOf({ host }: ProxyAddress) {
+  return { aud: host, sub: 'repo:acme/shop', repository: 'acme/shop', ref: 'refs/heads/main' };
 }
 
 async function digestOf(text: string): Promise<string> {
