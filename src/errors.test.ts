@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { describeError, type ErrorCode, errorTable, hasCode, RegistryError } from './errors.js';
+import { describeError, type ErrorCode, errorTable, hasCode, ofKnownUser, RegistryError } from './errors.js';
 
 describe('the error table', () => {
   for (const [code, row] of Object.entries(errorTable)) {
@@ -46,10 +46,13 @@ describe('RegistryError', () => {
       status: 409,
       retryAfter: 3,
       bearerError: 'invalid_token',
+      knownUser: true,
+      countsAsGuess: true,
     });
-    const { code, message, detail, reason, status, retryAfter, bearerError } = error;
+    const { code, message, detail, reason, status, retryAfter, bearerError, knownUser, countsAsGuess } =
+      error;
     assert.deepEqual(
-      { code, message, detail, reason, status, retryAfter, bearerError },
+      { code, message, detail, reason, status, retryAfter, bearerError, knownUser, countsAsGuess },
       {
         code: 'DENIED',
         message: 'no',
@@ -58,10 +61,26 @@ describe('RegistryError', () => {
         status: 409,
         retryAfter: 3,
         bearerError: 'invalid_token',
+        knownUser: true,
+        countsAsGuess: true,
       },
     );
     assert.equal(error.cause, cause);
-    assert.equal('cause' in new RegistryError('DENIED'), false);
+    const plain = new RegistryError('DENIED');
+    assert.deepEqual([plain.knownUser, plain.countsAsGuess, 'cause' in plain], [false, false, false]);
+  });
+
+  it('is said of a user who was found only where it is a refusal', () => {
+    const cause = new Error('inner');
+    const refused = ofKnownUser(new RegistryError('UNAUTHORIZED', { reason: 'wrong password', cause }));
+    assert.ok(refused instanceof RegistryError, 'no RegistryError');
+    const { code, reason, knownUser } = refused;
+    assert.deepEqual(
+      [code, reason, refused.cause, knownUser],
+      ['UNAUTHORIZED', 'wrong password', cause, true],
+    );
+    for (const error of [new RegistryError('UNAVAILABLE'), cause, undefined])
+      assert.equal(ofKnownUser(error), error);
   });
 });
 

@@ -42,6 +42,15 @@ export interface RegistryErrorOptions {
   readonly retryAfter?: number;
   /** `error` parameter of the Bearer challenge (RFC 6750 section 3.1), for UNAUTHORIZED. */
   readonly bearerError?: 'invalid_token' | 'insufficient_scope';
+  /**
+   * For operators: the user name that was shown is one this verifier knows, so that log and audit may tell it. People
+   * type passwords there: true only where the name was found, not where a server would say the same of any name.
+   */
+  readonly knownUser?: boolean;
+  /** For UNAVAILABLE: a server refused a login, and did not say for whose sake. It counts as a wrong password does. */
+  readonly countsAsGuess?: boolean;
+  /** For operators: the id of the verifier it comes from. */
+  readonly verifier?: string;
 }
 
 /** The only error that reaches a client with its own words. Anything else is a bug and becomes a bare UNKNOWN. */
@@ -52,6 +61,10 @@ export class RegistryError extends Error {
   readonly status: number;
   readonly retryAfter: number | undefined;
   readonly bearerError: 'invalid_token' | 'insufficient_scope' | undefined;
+  readonly knownUser: boolean;
+  readonly countsAsGuess: boolean;
+  readonly verifier: string | undefined;
+  readonly #options: RegistryErrorOptions;
 
   constructor(code: ErrorCode, options: RegistryErrorOptions = {}) {
     super(
@@ -65,7 +78,23 @@ export class RegistryError extends Error {
     this.status = options.status ?? errorTable[code].http;
     this.retryAfter = options.retryAfter;
     this.bearerError = options.bearerError;
+    this.knownUser = options.knownUser ?? false;
+    this.countsAsGuess = options.countsAsGuess ?? false;
+    this.verifier = options.verifier;
+    this.#options = options;
   }
+
+  /** The same, said of the verifier it comes from: a new one, for a driver may throw one and the same again and again. */
+  ofVerifier(verifier: string): RegistryError {
+    return new RegistryError(this.code, { ...this.#options, verifier });
+  }
+}
+
+/** A refusal, said of a user name that was found; anything else as it is. */
+export function ofKnownUser(error: unknown): unknown {
+  if (!(error instanceof RegistryError) || error.code !== 'UNAUTHORIZED') return error;
+  const { reason, cause } = error;
+  return new RegistryError('UNAUTHORIZED', { ...(reason && { reason }), cause, knownUser: true });
 }
 
 /** True for `ENOENT` and its like: an error of Node's with this `code`. */

@@ -2,9 +2,8 @@
 //
 //   WEBHOOK_TOKEN=… node server.mjs users.json 8080
 //
-// users.json: { "alice": { "scrypt": "SALT:HASH", "groups": ["developers"] } }, both in hex; a line for it is made by
-//   node -e "const c = require('node:crypto'), s = c.randomBytes(16);
-//     console.log(s.toString('hex') + ':' + c.scryptSync(process.argv[1], s, 32).toString('hex'))" PASSWORD
+// users.json: { "alice": { "scrypt": "SALT:HASH", "groups": ["developers"] } }, both in hex; docs/verifiers/webhook.md has
+// a command that makes them.
 import { scrypt as scryptWithCallback, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';

@@ -3,6 +3,7 @@ import type { Configuration } from '../config/configuration.js';
 import { isMapping } from '../config/mapping.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
 import { certificateWarning } from './certificate-life.js';
+import { groupWarnings } from './group-warnings.js';
 import {
   Opener,
   OpeningError,
@@ -25,6 +26,7 @@ export async function checkOpening(
   configuration: Configuration,
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
+  const { signIn } = configuration;
   const opener = new Opener(configuration, surroundings);
   const state = { part: new MemoryStateStore(surroundings.clock), key: 'memory' };
   const problems: string[] = [];
@@ -34,9 +36,9 @@ export async function checkOpening(
     ),
     ...configuration.verifiers.map((_, i) => () => openVerifier(opener, configuration, i, state)),
     ...configuration.verifiers.flatMap(({ id }, i) =>
-      id !== configuration.signIn?.verifier
+      id !== signIn?.verifier
         ? []
-        : [async () => providerOf(id, (await openVerifier(opener, configuration, i, state)).part)],
+        : [async () => providerOf(signIn, (await openVerifier(opener, configuration, i, state)).part)],
     ),
     () => openClientSecret(configuration, surroundings),
     () => openPolicy(opener, configuration),
@@ -57,16 +59,17 @@ export async function checkOpening(
 /** What serves, and not as its operator would want it. @returns one line each */
 export async function checkWarnings(
   configuration: Configuration,
-  { clock }: Surroundings,
+  surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const { file, tls, baseDirectory } = configuration;
   const certificate = tls && (await readTlsFiles(tls, baseDirectory)).certificate;
-  const warning = certificate && certificateWarning(certificate, clock.now());
+  const warning = certificate && certificateWarning(certificate, surroundings.clock.now());
   return [
     ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
     ...certificateHeaderWarnings(configuration),
     ...usernameWarnings(configuration),
     ...signInWarnings(configuration),
+    ...(await groupWarnings(configuration, surroundings)),
   ].map((text) => `${file}: ${text}`);
 }
 

@@ -10,7 +10,7 @@ import { findPlace, NoPlaceError, type Place } from './asked-place.js';
 import { principalOf } from './asked-principal.js';
 import { Opener, openPolicy, openUpstreams, routeTable, type Surroundings } from './open-parts.js';
 import { wantedFor } from './policy-tests.js';
-import { rulesFor } from './rules-for.js';
+import { hasConditionFor, rulesFor } from './rules-for.js';
 
 export interface Question {
   /** Qualified: `corp:alice`. */
@@ -26,6 +26,8 @@ export interface Question {
   /** When, as RFC 3339 has it. Default: now. */
   readonly time?: string;
 }
+
+const defaultAddress = '127.0.0.1';
 
 /** A question that makes no sense; the message is for the user. */
 export class QuestionError extends Error {
@@ -65,6 +67,7 @@ export async function explain(
       ['action', action === 'push' ? 'push (which needs pull and push)' : action],
       ['repository', `${place.canonical} on ${place.service}`],
       ['sent to', place.sentTo],
+      ...(hasConditionFor(configuration, who) ? assumed(question) : []),
       ...passedOver(policy, who, scope, context).map((rule) => ['condition', rule]),
       ...(isAllowed ? [] : rulesFor(configuration, who).map((rule) => ['rule', rule])),
     ];
@@ -75,6 +78,16 @@ export async function explain(
   } finally {
     await opener.close();
   }
+}
+
+/** What conditions were shown that the question does not say. */
+function assumed({ address, time, attributes }: Question): readonly (readonly [string, string])[] {
+  const all = [
+    ...(address === undefined ? [`address ${defaultAddress}`] : []),
+    ...(time === undefined ? ['the time is now'] : []),
+    ...(Object.keys(attributes).length === 0 ? ['no attributes'] : []),
+  ];
+  return all.length === 0 ? [] : [['assumed', all.join(', ')]];
 }
 
 /** A line for each rule that does not count because of its condition. */
@@ -102,7 +115,7 @@ function askedAction({ action: asked }: Question): Exclude<Action, '*'> {
 }
 
 /** @throws QuestionError */
-function askedCircumstances({ address = '127.0.0.1', time: asked }: Question) {
+function askedCircumstances({ address = defaultAddress, time: asked }: Question) {
   if (isIP(address) === 0) throw new QuestionError('--address: expected an IP address');
   if (asked === undefined) return { address };
   const time = parseInstant(asked);

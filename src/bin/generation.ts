@@ -6,6 +6,7 @@ import { ChainVerifier } from '../decorators/chain-verifiers.js';
 import { CheckedVerifier } from '../decorators/checked-verifier.js';
 import { LimitedVerifier } from '../decorators/limit-usernames.js';
 import { MeteredVerifier } from '../decorators/meter-verifier.js';
+import { OwnTokensVerifier } from '../decorators/own-tokens.js';
 import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
 import { describeError } from '../errors.js';
 import type { FrontParts } from '../http/front-server.js';
@@ -39,9 +40,6 @@ export interface Generation {
   /** Closes what no other generation uses. Never rejects. */
   close(): Promise<void>;
 }
-
-/** The place of personal access tokens among the verifiers: no configured id has a space. */
-const ofTokens = 'personal access tokens';
 
 /** What all generations share. */
 export interface GenerationSurroundings extends Surroundings {
@@ -152,13 +150,14 @@ export class Generations {
         key: JSON.stringify([key, usernames?.map(String)]),
       });
     }
-    if (signIn !== undefined) opened.set(ofTokens, { part: signIn.part.verifier, key: signIn.key });
-    const chain = new ChainVerifier(new Map([...opened].map(partOf)));
+    const others = new ChainVerifier(new Map([...opened].map(partOf)));
+    const all = new OwnTokensVerifier(others, signIn?.part.verifier);
+    const keys = [...opened].map(([id, { key }]) => [id, key]);
     const composed = await opener.share(
-      ['verifiers', rememberLogins, ...[...opened].map(([id, { key }]) => [id, key])],
+      ['verifiers', rememberLogins, signIn?.key ?? null, ...keys],
       async (): Promise<Closable & { readonly verifier: Verifier }> => ({
         verifier: new CacheVerifier(
-          new ThrottleVerifier(chain, clock, undefined, this.#throttle),
+          new ThrottleVerifier(all, clock, undefined, this.#throttle),
           clock,
           rememberLogins,
         ),

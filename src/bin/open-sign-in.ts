@@ -56,7 +56,7 @@ async function open(
   const { verifier: id, clientId, scopes, session, tokens: limits } = signIn;
   const clientSecret = await openClientSecret(configuration, { log });
   const client = new OpenIdClient({
-    ...{ provider: providerOf(id, given.verifier.part), clientId, scopes, clock },
+    ...{ provider: providerOf(signIn, given.verifier.part), clientId, scopes, clock },
     redirectUri: new URL(callbackPath, externalUrl),
     ...(clientSecret && { clientSecret }),
   });
@@ -85,11 +85,20 @@ async function open(
   };
 }
 
-/** @throws OpeningError where people cannot sign in with this verifier */
-export function providerOf(id: string, verifier: Verifier): OpenIdProvider {
-  if (verifier.openIdProvider !== undefined) return verifier.openIdProvider;
+/** @throws OpeningError where people cannot sign in with this verifier, or it would let none of them in */
+export function providerOf(
+  { verifier: id, clientId }: Pick<NonNullable<Configuration['signIn']>, 'verifier' | 'clientId'>,
+  { openIdProvider }: Verifier,
+): OpenIdProvider {
+  if (openIdProvider === undefined) {
+    throw new OpeningError(
+      `signIn.verifier: people cannot sign in by browser with the verifier ${id}; name one of type oidc`,
+    );
+  }
+  // ID tokens are for the client that asked for them (OpenID Connect Core 1.0 section 2).
+  if (openIdProvider.audiences.includes(clientId)) return openIdProvider;
   throw new OpeningError(
-    `signIn.verifier: people cannot sign in by browser with the verifier ${id}; name one of type oidc`,
+    `signIn.clientId: the verifier ${id} takes no ID token for ${clientId}; add that to its audiences`,
   );
 }
 

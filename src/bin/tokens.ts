@@ -117,8 +117,8 @@ function administrationsOf(
   clock: Clock,
 ): readonly Administration[] {
   const refresh = token.refreshTokens && new RefreshTokensAdministration(state, clock, token.refreshTokens);
-  const personal =
-    signIn && new PersonalTokensAdministration(state, clock, signIn.session + signIn.tokens.maxLife);
+  const lives = signIn && { session: signIn.session, maxLife: signIn.tokens.maxLife };
+  const personal = lives && new PersonalTokensAdministration(state, clock, lives);
   return [
     ...(refresh ? [administrationOf('refresh', refresh, ofRefreshToken)] : []),
     ...(personal ? [administrationOf('personal', personal, ofPersonalToken)] : []),

@@ -24,6 +24,7 @@ export interface AuditEvent {
   readonly service: string;
   /** `corp:alice`; absent where nobody is known. */
   readonly principal?: string;
+  /** The id of the verifier that vouched; without a principal, of the one that refused or could not tell. */
   readonly verifier?: string;
   /** The user name shown with a password, where a verifier knows it. */
   readonly user?: string;

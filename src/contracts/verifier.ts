@@ -23,6 +23,8 @@ export interface ClientCredentials {
 export interface OpenIdProvider {
   /** As its tokens name it (OpenID Connect Discovery 1.0 section 3). */
   readonly issuer: string;
+  /** Whom its tokens must be for: `aud` in them names one of these. Tokens for others are not the verifier's. */
+  readonly audiences: readonly string[];
   /** Bounded in time and size; follows no redirects. Rejects with UNAVAILABLE where there is no answer. */
   readonly fetch: typeof fetch;
 }
@@ -47,6 +49,9 @@ export interface Verifier extends Closable {
    * @throws RegistryError UNAVAILABLE
    */
   recheck?(known: Principal, o: CallOptions): Promise<Principal | undefined>;
+
+  /** False where none of its principals is ever in a group, as it is configured: a rule for its groups is for nobody. */
+  readonly givesGroups?: boolean;
 
   /** Where people sign in by browser: its ID tokens, shown as a bearer token, are this verifier's to judge. */
   readonly openIdProvider?: OpenIdProvider;

@@ -1,25 +1,49 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
+import type { LanedVerifier } from './throttle-verifier.js';
+
+/** A verifier in a chain. */
+export interface ChainedVerifier extends Verifier {
+  /** True where the user name that is shown is one of its own. Cheap, and without I/O. */
+  reserves?(credentials: ClientCredentials): boolean;
+}
 
 /**
- * Asks several verifiers as one: those that recognise the credentials first, then all others in order. The first
+ * Asks several verifiers as one: those that recognise the secret by its form first, for a token is nobody else's,
+ * whatever name is shown with it; then those that have the name reserved; then all others; each in order. The first
  * principal or error is the answer.
  */
-export class ChainVerifier implements Verifier {
-  readonly #verifiers: ReadonlyMap<string, Verifier>;
+export class ChainVerifier implements LanedVerifier {
+  readonly #verifiers: ReadonlyMap<string, ChainedVerifier>;
 
   /** @param verifiers by their configured id, in order */
-  constructor(verifiers: ReadonlyMap<string, Verifier>) {
+  constructor(verifiers: ReadonlyMap<string, ChainedVerifier>) {
     this.#verifiers = verifiers;
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
-    const all = [...this.#verifiers.values()];
-    const first = all.filter((verifier) => verifier.recognises?.(credentials) === true);
-    for (const verifier of [...first, ...all.filter((verifier) => !first.includes(verifier))]) {
+    for (const verifier of this.#inTurn(credentials)) {
       const principal = await verifier.verify(credentials, o);
       if (principal !== undefined) return principal;
     }
     return undefined;
+  }
+
+  /** What only one of them is asked about first waits for nobody else's directory. */
+  laneOf(credentials: ClientCredentials): string {
+    return this.#own(credentials)[0]?.[0] ?? '';
+  }
+
+  #inTurn(credentials: ClientCredentials): readonly Verifier[] {
+    const own = this.#own(credentials).map(([, verifier]) => verifier);
+    return [...new Set([...own, ...this.#verifiers.values()])];
+  }
+
+  /** Those whose own the credentials are, by form and then by name. */
+  #own(credentials: ClientCredentials): readonly (readonly [string, ChainedVerifier])[] {
+    const all = [...this.#verifiers];
+    const byForm = all.filter(([, verifier]) => verifier.recognises?.(credentials) === true);
+    const byName = all.filter(([, verifier]) => verifier.reserves?.(credentials) === true);
+    return [...byForm, ...byName];
   }
 
   /** Only the verifier that vouched for a principal is asked again. */

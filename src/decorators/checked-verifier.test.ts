@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Principal, Verifier } from '../contracts/index.js';
-import { RegistryError } from '../errors.js';
+import { RegistryError, type RegistryErrorOptions } from '../errors.js';
 import { failureOf, rejectsWith } from '../testing/conformance/suite.js';
 import { describeVerifierConformance, passwordCredentials } from '../testing/conformance/verifier.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
@@ -109,7 +109,8 @@ describe('a principal', () => {
     it(`that is malformed is UNAVAILABLE: ${message.source}`, async () => {
       const verifier = new CheckedVerifier(answering(answer), 'own');
       const error = await rejectsWith(() => verifier.verify(alice, o), 'UNAVAILABLE');
-      assert.match(error.reason ?? '', /^the verifier own gave a principal that is none: /);
+      assert.match(error.reason ?? '', /^it gave a principal that is none: /);
+      assert.equal(error.verifier, 'own');
       assert.match(error.reason ?? '', message);
     });
   }
@@ -133,10 +134,8 @@ describe('looking up again', () => {
 
 describe('an error', () => {
   const bug = new TypeError('x is not a function');
-  const own = new RegistryError('UNAUTHORIZED', { reason: 'wrong password' });
   for (const [name, error] of [
     ['of a bug', bug],
-    ['of the contract', own],
     ['that is none', 'a text'],
     ['with a code that is none', Object.assign(new Error('x'), { name: 'RegistryError', code: 'toString' })],
   ] as const) {
@@ -147,6 +146,25 @@ describe('an error', () => {
       );
     });
   }
+
+  it('of the contract says the same, and whose it is, also where it is thrown twice', async () => {
+    const options: RegistryErrorOptions = {
+      ...{ detail: { name: 'x' }, message: 'later', reason: 'busy', cause: bug, status: 418, retryAfter: 7 },
+      ...{ bearerError: 'invalid_token', knownUser: true, countsAsGuess: true },
+    };
+    const shared = new RegistryError('UNAVAILABLE', options);
+    const inner = { ...throwing(shared), recheck: () => Promise.reject(shared) };
+    for (const id of ['own', 'corp']) {
+      const verifier = new CheckedVerifier(inner, id);
+      const expected = { ...new RegistryError('UNAVAILABLE', { ...options, verifier: id }) };
+      for (const call of [() => verifier.verify(alice, o), async () => verifier.recheck?.(plain, o)]) {
+        const error = await rejectsWith(call, 'UNAVAILABLE');
+        assert.deepEqual({ ...error }, expected);
+        assert.deepEqual([error.message, error.cause], ['later', bug]);
+      }
+    }
+    assert.equal(shared.verifier, undefined);
+  });
 
   it('thrown at once is as one that is thrown later', async () => {
     const verify = () => {
@@ -159,7 +177,7 @@ describe('an error', () => {
   it('of another copy of this package means the same', async () => {
     const foreign = Object.assign(new Error('too many requests'), {
       ...{ name: 'RegistryError', code: 'TOOMANYREQUESTS', reason: 'later', retryAfter: 7 },
-      ...{ status: 200, detail: { secret: 'x' } },
+      ...{ status: 200, detail: { secret: 'x' }, knownUser: true, countsAsGuess: true },
     });
     const verifier = new CheckedVerifier(throwing(foreign), 'own');
     const error = await rejectsWith(() => verifier.verify(alice, o), 'TOOMANYREQUESTS');
@@ -167,6 +185,18 @@ describe('an error', () => {
       [error.status, error.reason, error.retryAfter, error.detail],
       [429, 'later', 7, undefined],
     );
+    assert.deepEqual([error.knownUser, error.countsAsGuess], [true, true]);
+  });
+
+  it('of another copy says that a user is known by true alone', async () => {
+    for (const knownUser of [undefined, false, 'yes', 1]) {
+      const foreign = Object.assign(new Error('no'), {
+        ...{ name: 'RegistryError', code: 'UNAUTHORIZED', knownUser, countsAsGuess: knownUser },
+      });
+      const verifier = new CheckedVerifier(throwing(foreign), 'own');
+      const error = await rejectsWith(() => verifier.verify(alice, o), 'UNAUTHORIZED');
+      assert.deepEqual([error.knownUser, error.countsAsGuess], [false, false]);
+    }
   });
 
   for (const [name, broken] of [

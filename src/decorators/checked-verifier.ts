@@ -15,7 +15,8 @@ const kinds: readonly unknown[] = ['human', 'machine', 'anonymous'] satisfies Pr
 
 /**
  * Believes a verifier only what its contract allows: code that no compiler has checked may answer anything. A principal
- * is this verifier's, whatever it says itself (threat 23); a malformed one is UNAVAILABLE and never half believed.
+ * is this verifier's, whatever it says itself (threat 23); a malformed one is UNAVAILABLE and never half believed. Its errors
+ * say that they are this verifier's, for log and audit.
  */
 export class CheckedVerifier implements Verifier {
   readonly #inner: Verifier;
@@ -32,7 +33,7 @@ export class CheckedVerifier implements Verifier {
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
-    return this.#checked(await answerOf(() => this.#inner.verify(credentials, o)));
+    return this.#checked(await this.#answerOf(() => this.#inner.verify(credentials, o)));
   }
 
   recognises(credentials: ClientCredentials): boolean {
@@ -44,9 +45,18 @@ export class CheckedVerifier implements Verifier {
   }
 
   async #recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {
-    const found = this.#checked(await answerOf(() => this.#inner.recheck?.(known, o)));
+    const found = this.#checked(await this.#answerOf(() => this.#inner.recheck?.(known, o)));
     if (found !== undefined && found.name !== known.name) throw this.#malformed('it has another name');
     return found;
+  }
+
+  async #answerOf(call: () => unknown): Promise<unknown> {
+    try {
+      return await call();
+    } catch (error) {
+      const own = ownError(error);
+      throw own instanceof RegistryError ? own.ofVerifier(this.#id) : own;
+    }
   }
 
   #checked(answer: unknown): Principal | undefined {
@@ -60,7 +70,8 @@ export class CheckedVerifier implements Verifier {
 
   #malformed(what: string): RegistryError {
     return new RegistryError('UNAVAILABLE', {
-      reason: `the verifier ${this.#id} gave a principal that is none: ${what}`,
+      reason: `it gave a principal that is none: ${what}`,
+      verifier: this.#id,
     });
   }
 }
@@ -144,14 +155,6 @@ function versionFrom(value: unknown): string {
   return value;
 }
 
-async function answerOf(call: () => unknown): Promise<unknown> {
-  try {
-    return await call();
-  } catch (error) {
-    throw ownError(error);
-  }
-}
-
 /**
  * A plugin may have found another copy of this package: its errors mean what ours do. Anything else is a bug, and stays
  * one.
@@ -160,11 +163,13 @@ function ownError(error: unknown): unknown {
   if (error instanceof RegistryError || !(error instanceof Error) || error.name !== 'RegistryError') {
     return error;
   }
-  const { code, reason, retryAfter } = error as Partial<RegistryError>;
+  const { code, reason, retryAfter, knownUser, countsAsGuess } = error as Partial<RegistryError>;
   if (typeof code !== 'string' || !Object.hasOwn(errorTable, code)) return error;
   return new RegistryError(code, {
     cause: error,
     ...(typeof reason === 'string' && { reason }),
     ...(typeof retryAfter === 'number' && { retryAfter }),
+    knownUser: knownUser === true,
+    countsAsGuess: countsAsGuess === true,
   });
 }

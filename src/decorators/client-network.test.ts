@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { clientNetwork } from './client-network.js';
+import { clientNetwork, widerNetwork } from './client-network.js';
 
 describe('the network of a client', () => {
   for (const [address, network] of [
@@ -19,5 +19,19 @@ describe('the network of a client', () => {
     ['unknown', 'unknown'],
   ] as const) {
     it(`of '${address}' is '${network}'`, () => assert.equal(clientNetwork(address), network));
+  }
+});
+
+describe('the wider network of a client', () => {
+  for (const [address, network] of [
+    ['192.0.2.1', '192.0.2.0/24'],
+    ['::ffff:192.0.2.254', '192.0.2.0/24'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1::/48'],
+    ['2001:db8::1', '2001:db8:0::/48'],
+    ['::1', '0:0:0::/48'],
+    ['', ''],
+    ['unknown', 'unknown'],
+  ] as const) {
+    it(`of '${address}' is '${network}'`, () => assert.equal(widerNetwork(address), network));
   }
 });

@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { plainAddress } from '../settings/address-range.js';
 
 /**
@@ -17,6 +17,17 @@ export function clientNetwork(address: string): string {
   }
   const network = groups.slice(0, 4).map((group) => group.toString(16));
   return `${network.join(':')}::/64`;
+}
+
+/**
+ * The wider network of an address, of which one customer of a provider may have all: a /24 of IPv4, a /48 of IPv6. For
+ * sharing among those who wait, where being in one with a neighbour costs little.
+ */
+export function widerNetwork(address: string): string {
+  const network = clientNetwork(address);
+  const groups = network.split(isIPv4(network) ? '.' : ':');
+  if (isIPv4(network)) return `${groups.slice(0, 3).join('.')}.0/24`;
+  return network.endsWith('::/64') ? `${groups.slice(0, 3).join(':')}::/48` : network;
 }
 
 /** The eight groups of an IPv6 address (RFC 4291 section 2.2). */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ClientCredentials } from '../contracts/index.js';
+import type { ClientCredentials, Verifier } from '../contracts/index.js';
 import { Secret } from '../secret.js';
 import { NamePattern } from '../settings/name-pattern.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
@@ -53,6 +53,40 @@ describe('LimitedVerifier', () => {
     assert.equal((await chain.verify(password('robot-a', 'a'), o))?.name, 'robot-a');
     await assert.rejects(chain.verify(password('alice', 'a'), o), { code: 'UNAVAILABLE' });
     await assert.rejects(chain.verify(password('robot-b', 'a'), o), { code: 'UNAVAILABLE' });
+  });
+
+  it('comes after those that recognise the secret by its form, and before the others', async () => {
+    const asked: string[] = [];
+    const named = (id: string, form?: string): Verifier => ({
+      verify: async () => {
+        asked.push(id);
+        return undefined;
+      },
+      ...(form && {
+        recognises: ({ shown }) => shown.kind === 'password' && shown.password.reveal().startsWith(form),
+      }),
+      close: async () => {},
+    });
+    const ofRobots = [new NamePattern('robot-*')];
+    const chain = new ChainVerifier(
+      new Map<string, Verifier>([
+        ['plain', named('plain')],
+        ['robots', new LimitedVerifier(named('robots'), ofRobots)],
+        ['keys', new LimitedVerifier(named('keys', 'key_'), ofRobots)],
+        ['tokens', named('tokens', 'tok_')],
+      ]),
+    );
+    for (const [username, secret, order] of [
+      ['robot-a', 'tok_1', ['tokens', 'robots', 'keys', 'plain']],
+      ['robot-a', 'key_1', ['keys', 'robots', 'plain', 'tokens']],
+      ['robot-a', 'x', ['robots', 'keys', 'plain', 'tokens']],
+      ['alice', 'tok_1', ['tokens', 'plain']],
+      ['alice', 'key_1', ['plain', 'tokens']],
+    ] as const) {
+      asked.length = 0;
+      await chain.verify(password(username, secret), o);
+      assert.deepEqual(asked, order, `${username} ${secret}`);
+    }
   });
 
   it('passes on recheck and close', async () => {

@@ -1,12 +1,13 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import type { NamePattern } from '../settings/name-pattern.js';
+import type { ChainedVerifier } from './chain-verifiers.js';
 
 /**
  * Shows a verifier only the passwords of some user names, so that nobody's password is shown to the wrong server. Those
- * names are reserved for it: it is asked first, so that a dead directory before it locks nobody out. What comes without
+ * names are reserved for it: it is asked early, so that a dead directory before it locks nobody out. What comes without
  * a user name (a bearer token, a certificate) is not a password: the verifier sees it.
  */
-export class LimitedVerifier implements Verifier {
+export class LimitedVerifier implements ChainedVerifier {
   readonly #inner: Verifier;
   readonly #usernames: readonly NamePattern[];
 
@@ -20,8 +21,11 @@ export class LimitedVerifier implements Verifier {
   }
 
   recognises(credentials: ClientCredentials): boolean {
-    if (credentials.shown.kind === 'password') return this.#mayBeShown(credentials);
-    return this.#inner.recognises?.(credentials) === true;
+    return this.#mayBeShown(credentials) && this.#inner.recognises?.(credentials) === true;
+  }
+
+  reserves(credentials: ClientCredentials): boolean {
+    return credentials.shown.kind === 'password' && this.#mayBeShown(credentials);
   }
 
   async recheck(known: Principal, o: CallOptions): Promise<Principal | undefined> {

@@ -4,7 +4,6 @@ import type { ClientCredentials, Principal, Verifier } from '../contracts/index.
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
 import { noteUser } from './note-user.js';
-import { Throttled } from './throttle-verifier.js';
 
 const o = { signal: new AbortController().signal };
 const principal: Principal = { verifier: 'v', name: 'a', kind: 'human', groups: [], attributes: {} };
@@ -22,29 +21,39 @@ async function noted(answer: Verifier['verify'], credentials = shown('alice')): 
 }
 
 describe('noteUser', () => {
-  const refuses = (code: 'UNAUTHORIZED' | 'UNAVAILABLE' | 'TOOMANYREQUESTS') => async () => {
-    throw new RegistryError(code);
+  const codes = ['UNAUTHORIZED', 'UNAVAILABLE', 'TOOMANYREQUESTS'] as const;
+  const refuses = (code: (typeof codes)[number], knownUser?: boolean) => async () => {
+    throw new RegistryError(code, knownUser === undefined ? {} : { knownUser });
   };
 
-  test('a name that was accepted, and one whose password is wrong', async () => {
+  test('a name that was accepted, and one that the verifier says it knows', async () => {
     assert.equal(await noted(async () => principal), 'alice');
-    assert.equal(await noted(refuses('UNAUTHORIZED')), 'alice');
+    for (const code of codes) assert.equal(await noted(refuses(code, true)), 'alice');
   });
 
   test('never one that nobody is known to have: it may be a password', async () => {
     assert.equal(await noted(async () => undefined), undefined);
-    for (const code of ['UNAVAILABLE', 'TOOMANYREQUESTS'] as const) {
+    for (const code of codes) {
       assert.equal(await noted(refuses(code)), undefined);
+      assert.equal(await noted(refuses(code, false)), undefined);
     }
   });
 
-  test('one that is throttled, where a verifier knew it', async () => {
-    const throttled = (isKnown: boolean) => async () => {
-      throw new Throttled(isKnown, 1);
-    };
-    assert.equal(await noted(throttled(true)), 'alice');
-    assert.equal(await noted(throttled(false)), undefined);
-  });
+  const part = (json: string) => Buffer.from(json).toString('base64url');
+  for (const token of [
+    `drp_pat_${'A'.repeat(43)}`,
+    ' drp_refresh_half',
+    `${part('{"alg":"RS256"}')}.${part('{"sub":"alice"}')}.c2ln`,
+    ` ${part('{"alg":"RS256"}')}.${part('{"sub":"alice"}')}.c2ln`,
+    `${part(' {"alg":"RS256"}')}.${part('{"sub":"alice"}')}.c2ln`,
+    `${part('{"alg":"RS256"}')}.${part('{"sub":"alice"}').slice(0, 9)}`,
+    `${part('{"alg":"dir"}')}..aXY.dGV4dA.dGFn`,
+  ]) {
+    test(`never a token, whatever became of it: ${token.slice(0, 20)}`, async () => {
+      assert.equal(await noted(async () => principal, shown(token)), undefined);
+      assert.equal(await noted(refuses('UNAUTHORIZED', true), shown(token)), undefined);
+    });
+  }
 
   test('none where none was shown', async () => {
     const token = { kind: 'bearer', token: new Secret('t') } as const;

@@ -4,8 +4,12 @@ import { setImmediate } from 'node:timers/promises';
 import type { ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
+import { NamePattern } from '../settings/name-pattern.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
+import { ChainVerifier } from './chain-verifiers.js';
+import { LimitedVerifier } from './limit-usernames.js';
+import { OwnTokensVerifier } from './own-tokens.js';
 import { ThrottleVerifier } from './throttle-verifier.js';
 
 const o = { signal: new AbortController().signal };
@@ -87,12 +91,48 @@ describe('ThrottleVerifier', () => {
     assert.equal(await outcome(password('alice', 'right')), 'TOOMANYREQUESTS');
   });
 
-  it('forgets the failures of who got in', async () => {
-    const { outcome, fail } = setUp();
-    await fail(2);
-    assert.equal(await outcome(password('alice', 'right')), 'alice');
-    await fail(3);
+  it('is not cleared by who gets in: whoever has a token may show it with any name', async () => {
+    const { inner, outcome, fail } = setUp();
+    for (let i = 0; i < 3; i++) {
+      await fail(1);
+      inner.users.set('alice', { password: 'right' });
+      if (i < 2) assert.equal(await outcome(password('alice', 'right')), 'alice');
+    }
     assert.equal(await outcome(password('alice', 'right')), 'TOOMANYREQUESTS');
+  });
+
+  it('counts all spellings of a name as one', async () => {
+    const spellings = ['alice', 'ALICE', ' alice', 'ａｌｉｃｅ', 'al\u200bice', 'alice\u0000'];
+    for (const first of spellings) {
+      const { outcome } = setUp();
+      for (let i = 0; i < 3; i++) await outcome(password(spellings[i] ?? '', `x${i}`));
+      assert.equal(await outcome(password(first, 'right')), 'TOOMANYREQUESTS', JSON.stringify(first));
+      assert.equal(await outcome(password('bob', 'right')), 'bob');
+    }
+  });
+
+  it('says of whom it slows down whether a verifier knew the name', async () => {
+    for (const [name, knownUser] of [
+      ['alice', true],
+      ['mallory', false],
+    ] as const) {
+      const { verifier, outcome } = setUp();
+      for (let i = 0; i < 3; i++) await outcome(password(name, `x${i}`));
+      await assert.rejects(verifier.verify(password(name, 'x3'), o), { code: 'TOOMANYREQUESTS', knownUser });
+    }
+  });
+
+  it('counts what a server refuses without saying for whose sake', async () => {
+    for (const [countsAsGuess, last] of [
+      [true, 'TOOMANYREQUESTS'],
+      [false, 'UNAVAILABLE'],
+    ] as const) {
+      const verify = () => Promise.reject(new RegistryError('UNAVAILABLE', { countsAsGuess }));
+      const verifier = new ThrottleVerifier({ verify, close: async () => undefined }, new FakeClock());
+      for (let i = 0; i < 10; i++)
+        await assert.rejects(verifier.verify(password('alice', `x${i}`), o), { code: 'UNAVAILABLE' });
+      await assert.rejects(verifier.verify(password('alice', 'x10'), o), { code: last });
+    }
   });
 
   it('counts credentials that nobody takes', async () => {
@@ -190,6 +230,42 @@ describe('guesses at the same time', () => {
       Array.from({ length: 100 }, () => outcome(password('alice', 'right'))),
     );
     assert.deepEqual(new Set(outcomes), new Set(['alice']));
+  });
+
+  it('keep none waiting whom another verifier judges', async () => {
+    const directory: Verifier = {
+      verify: (_, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      close: async () => {},
+    };
+    const robots = new LimitedVerifier(new FakeVerifier('robots', { 'robot-a': { password: 'a' } }), [
+      new NamePattern('robot-*'),
+    ]);
+    const tokens = new FakeVerifier('tokens', { ci: { bearer: 'token' } });
+    const byForm: Verifier = {
+      verify: (credentials, options) => tokens.verify(credentials, options),
+      recognises: ({ shown }) => shown.kind === 'bearer',
+      close: async () => {},
+    };
+    const chain = new ChainVerifier(
+      new Map<string, Verifier>([
+        ['corp', directory],
+        ['robots', robots],
+        ['tokens', byForm],
+      ]),
+    );
+    const verifier = new ThrottleVerifier(new OwnTokensVerifier(chain, undefined), new FakeClock());
+    const giveUp = new AbortController();
+    const hanging = Array.from({ length: 50 }, (_, i) =>
+      verifier.verify(password(`user-${i}`, 'x'), { signal: giveUp.signal }).catch(() => 'gave up'),
+    );
+    await setImmediate();
+    const bounded = { signal: AbortSignal.timeout(5_000) };
+    assert.equal((await verifier.verify(password('robot-a', 'a'), bounded))?.name, 'robot-a');
+    assert.equal((await verifier.verify(bearer('token'), bounded))?.name, 'ci');
+    await assert.rejects(verifier.verify(password('alice', 'drp_pat_x'), bounded), { code: 'UNAUTHORIZED' });
+    giveUp.abort(new Error('enough'));
+    assert.deepEqual(new Set(await Promise.all(hanging)), new Set(['gave up']));
   });
 
   it('are eight of one address at most, others wait, can leave, and are refused where there are too many', async () => {

@@ -4,6 +4,7 @@ import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from 
 import { RegistryError } from '../errors.js';
 import { clientNetwork } from './client-network.js';
 import { Turns } from './turns.js';
+import { userNameKey } from './user-name-key.js';
 
 export interface ThrottleLimits {
   /** Different wrong passwords allowed in one window. */
@@ -23,22 +24,13 @@ interface Failures {
   /** Short keyed hashes of the passwords, at most as many as the limit. */
   readonly passwords: number[];
   /** A verifier knew the name. */
-  isKnown: boolean;
+  knownUser: boolean;
 }
 
-/** Too many wrong passwords of one user from one address. */
-export class Throttled extends RegistryError {
-  /** True where a verifier knew the name, and refused the passwords. */
-  readonly isKnown: boolean;
-
-  /** @param retryAfter seconds */
-  constructor(isKnown: boolean, retryAfter: number) {
-    super('TOOMANYREQUESTS', {
-      message: 'too many failed logins for this user from this address',
-      retryAfter,
-    });
-    this.isKnown = isKnown;
-  }
+/** A verifier that is several: what waits for one of them keeps none waiting that are in another lane. */
+export interface LanedVerifier extends Verifier {
+  /** From a closed set. Cheap, and without I/O. */
+  laneOf?(credentials: ClientCredentials): string;
 }
 
 /** What is known of failures and of logins under way. Outlives the verifier where a reload replaces that. */
@@ -50,17 +42,19 @@ export class ThrottleMemory {
 
 /**
  * Slows down guessing of passwords. Counted by (user name, address), so that nobody can lock out the real user from
- * elsewhere, nor other users behind the same address. No address has more than its share of verifications under way.
- * What a client sends is kept only as a short hash under a key of this process. For an IPv6 address its /64 counts.
+ * elsewhere, nor other users behind the same address. All spellings of a name are one. A success clears nothing: a token
+ * of one's own may be accepted with anybody's name. No address has more than its share of verifications under way; who waits
+ * for a directory that is slow keeps none waiting whom another verifier judges. What a client sends is kept only as a short
+ * hash under a key of this process. For an IPv6 address its /64 counts.
  */
 export class ThrottleVerifier implements Verifier {
-  readonly #inner: Verifier;
+  readonly #inner: LanedVerifier;
   readonly #clock: Clock;
   readonly #limits: ThrottleLimits;
   readonly #memory: ThrottleMemory;
 
   constructor(
-    inner: Verifier,
+    inner: LanedVerifier,
     clock: Clock,
     limits: ThrottleLimits = { failures: 10, window: 60_000 },
     memory = new ThrottleMemory(),
@@ -75,11 +69,13 @@ export class ThrottleVerifier implements Verifier {
     const { shown, connection } = credentials;
     if (shown.kind === 'none') return this.#inner.verify(credentials, o);
     const network = clientNetwork(connection.address);
-    return this.#inTurn(this.#hash(network).toString('base64url'), o, () => {
+    const queue = this.#hash(network, this.#inner.laneOf?.(credentials) ?? '').toString('base64url');
+    return this.#inTurn(queue, o, () => {
       // A token cannot be guessed: only the number at once is bounded.
       if (shown.kind !== 'password') return this.#inner.verify(credentials, o);
-      const user = this.#hash(network, shown.username).toString('base64url');
-      const password = this.#hash(network, shown.username, shown.password.reveal()).readUIntBE(0, 6);
+      const name = userNameKey(shown.username);
+      const user = this.#hash(network, name).toString('base64url');
+      const password = this.#hash(network, name, shown.password.reveal()).readUIntBE(0, 6);
       return this.#attempt(user, password, () => this.#inner.verify(credentials, o));
     });
   }
@@ -93,21 +89,21 @@ export class ThrottleVerifier implements Verifier {
   }
 
   /** Were there no bound, any number of guesses would pass before the first has failed. */
-  async #inTurn<V>(address: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
-    const queue = this.#memory.queues.get(address) ?? { turns: new Turns(atOnce), users: 0 };
+  async #inTurn<V>(lane: string, o: CallOptions, attempt: () => Promise<V>): Promise<V> {
+    const queue = this.#memory.queues.get(lane) ?? { turns: new Turns(atOnce), users: 0 };
     if (queue.users >= atOnce + waiting) {
       throw new RegistryError('TOOMANYREQUESTS', {
         message: 'too many logins at the same time from this address',
         retryAfter: 1,
       });
     }
-    this.#memory.queues.set(address, queue);
+    this.#memory.queues.set(lane, queue);
     queue.users++;
     try {
       return await queue.turns.run(o, attempt);
     } finally {
       queue.users--;
-      if (queue.users === 0) this.#memory.queues.delete(address);
+      if (queue.users === 0) this.#memory.queues.delete(lane);
     }
   }
 
@@ -120,11 +116,10 @@ export class ThrottleVerifier implements Verifier {
     try {
       const principal = await verify();
       if (principal === undefined) this.#countFailure(user, password, false);
-      else this.#memory.failures.delete(user);
       return principal;
     } catch (error) {
-      if (error instanceof RegistryError && error.code === 'UNAUTHORIZED')
-        this.#countFailure(user, password, true);
+      if (error instanceof RegistryError && (error.code === 'UNAUTHORIZED' || error.countsAsGuess))
+        this.#countFailure(user, password, error.knownUser);
       throw error;
     }
   }
@@ -132,27 +127,28 @@ export class ThrottleVerifier implements Verifier {
   #refuseBeyondLimit(user: string): void {
     const known = this.#present(user);
     if (known === undefined || known.passwords.length < this.#limits.failures) return;
-    throw new Throttled(
-      known.isKnown,
-      Math.ceil((known.since + this.#limits.window - this.#clock.now()) / 1000),
-    );
+    throw new RegistryError('TOOMANYREQUESTS', {
+      message: 'too many failed logins for this user from this address',
+      retryAfter: Math.ceil((known.since + this.#limits.window - this.#clock.now()) / 1000),
+      knownUser: known.knownUser,
+    });
   }
 
   /** The same wrong password again is no guess: containerd shows each by POST and then by GET. */
-  #countFailure(user: string, password: number, isKnown: boolean): void {
+  #countFailure(user: string, password: number, knownUser: boolean): void {
     const known = this.#present(user);
     if (known === undefined) {
-      this.#remember(user, password, isKnown);
+      this.#remember(user, password, knownUser);
       return;
     }
-    known.isKnown ||= isKnown;
+    known.knownUser ||= knownUser;
     if (known.passwords.length < this.#limits.failures && !known.passwords.includes(password)) {
       known.passwords.push(password);
     }
   }
 
-  #remember(user: string, password: number, isKnown: boolean): void {
-    const first = { since: this.#clock.now(), passwords: [password], isKnown };
+  #remember(user: string, password: number, knownUser: boolean): void {
+    const first = { since: this.#clock.now(), passwords: [password], knownUser };
     this.#memory.failures.set(user, first, { ttl: this.#limits.window });
   }
 

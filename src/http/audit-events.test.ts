@@ -205,6 +205,23 @@ describe('a registry request that was not let in', () => {
     }
   }
 
+  it('a refusal names the verifier it comes from', () => {
+    const error = unauthorized.ofVerifier('corp');
+    for (const [record, expected] of [
+      [{}, ['corp', undefined]],
+      [known, [known.verifier, known.principal]],
+    ] as const) {
+      const event = registryEvent(`GET ${paths.manifest}`, { status: 401, error, record, shown: 'password' });
+      assert.deepEqual([event?.verifier, event?.principal], expected);
+    }
+    const event = tokenEvent({
+      status: 503,
+      error: new RegistryError('UNAVAILABLE').ofVerifier('corp'),
+      record: {},
+    });
+    assert.equal(event?.verifier, 'corp');
+  });
+
   for (const [status, error] of [
     [503, new RegistryError('UNAVAILABLE')],
     [405, new RegistryError('UNSUPPORTED')],

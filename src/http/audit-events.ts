@@ -154,12 +154,14 @@ function eventOf(
   more: Members,
 ): AuditEvent {
   const { record, requestId, address, service, status, error } = exchange;
-  const { principal, verifier, user }: Pick<AccessRecord, 'principal' | 'verifier' | 'user'> = record;
-  const code = error instanceof RegistryError ? error.code : status >= 500 ? 'UNKNOWN' : undefined;
+  const { principal, user, ...known }: Pick<AccessRecord, 'principal' | 'verifier' | 'user'> = record;
+  const ours = error instanceof RegistryError ? error : undefined;
+  const verifier = known.verifier ?? ours?.verifier;
+  const code = ours?.code ?? (status >= 500 ? 'UNKNOWN' : undefined);
   const about = { requestId, address, service, principal, verifier, user, object, status };
   const members: Members = { event, result, ...about, ...more, error: code, reason: reasonOf(error, status) };
-  const known = Object.entries(members).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(known) as unknown as AuditEvent;
+  const told = Object.entries(members).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(told) as unknown as AuditEvent;
 }
 
 /**

@@ -56,6 +56,7 @@ export class ExchangeLog {
         event: 'access',
         ...whoAndWhere(exchange),
         operation,
+        ...verifierOf(outcome),
         ...record,
         status: outcome.status,
         bytes: outcome.sent,
@@ -71,7 +72,14 @@ export class ExchangeLog {
     this.#metrics.tokens.add({ status: String(outcome.status) });
     const { level, fields } = outcomeFields(outcome);
     this.#log[level](
-      { event: 'token', ...whoAndWhere(exchange), ...record, status: outcome.status, ...fields },
+      {
+        event: 'token',
+        ...whoAndWhere(exchange),
+        ...verifierOf(outcome),
+        ...record,
+        status: outcome.status,
+        ...fields,
+      },
       'token',
     );
   }
@@ -96,7 +104,14 @@ export class ExchangeLog {
     this.#metrics.pages.add({ page: record.page, status: String(outcome.status) });
     const { level, fields } = outcomeFields(outcome);
     this.#log[level](
-      { event: 'page', ...whoAndWhere(exchange), ...record, status: outcome.status, ...fields },
+      {
+        event: 'page',
+        ...whoAndWhere(exchange),
+        ...verifierOf(outcome),
+        ...record,
+        status: outcome.status,
+        ...fields,
+      },
       'page',
     );
   }
@@ -110,6 +125,12 @@ export class ExchangeLog {
 
 function whoAndWhere({ id, connection, host, request }: Exchange) {
   return { requestId: id, address: connection.address, host: host.service, method: request.method };
+}
+
+/** Who refused, or could not tell: nobody has vouched then, and the record says nothing of it. */
+function verifierOf({ error }: Outcome) {
+  const verifier = error instanceof RegistryError ? error.verifier : undefined;
+  return verifier === undefined ? {} : { verifier };
 }
 
 /** Our own and the upstreams' faults are loud, also after a good status; clients' are not. */

@@ -4,6 +4,7 @@ import type { LimitSettings } from '../config/configuration.js';
 import type { Clock, Log, Metrics } from '../contracts/index.js';
 import { CutByUs } from './client-gone.js';
 import { ConnectionCount } from './connection-count.js';
+import { makeInert } from './inert-headers.js';
 import { type ListenerMetrics, type ListenerName, listenerMetrics } from './listener-metrics.js';
 import { refuseRequest, refuseUnparsed, unparsed } from './refuse-request.js';
 import { certificateEnd, type TlsContext, TlsGate } from './tls-gate.js';
@@ -260,6 +261,7 @@ export class Listener {
       }
       connection.current = response;
       this.#follow(socket, connection, response);
+      makeInert(response);
       serve();
     };
     if (connection.current === undefined) start();

@@ -2,6 +2,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { RegistryError } from '../errors.js';
 import { errorResponse } from './error-response.js';
+import { inertHeaders } from './inert-headers.js';
 import type { RefusalReason } from './listener-metrics.js';
 
 /** What came over a connection and is no request. */
@@ -32,7 +33,7 @@ export function unparsed({ code }: NodeJS.ErrnoException): Unparsed | undefined 
 /** What Node's parser refuses still gets an answer a registry client can read. */
 export function refuseUnparsed(status: number, socket: Socket): void {
   const { headers, body } = refusal(status);
-  const lines = [...headers].map(([name, value]) => `${name}: ${value}`);
+  const lines = [...headers, ...Object.entries(inertHeaders)].map(([name, value]) => `${name}: ${value}`);
   const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines, '', ''].join('\r\n');
   socket.end(Buffer.concat([Buffer.from(head), body]), () => socket.destroy());
 }

@@ -7,6 +7,7 @@ import { describePolicyConformance } from '../testing/conformance/policy.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeLog } from '../testing/fake-log.js';
 import { FakeMetrics } from '../testing/fake-metrics.js';
+import { Condition } from './condition/condition.js';
 import { driver, RulesPolicy } from './rules.js';
 
 const o = { signal: new AbortController().signal };
@@ -441,6 +442,30 @@ describe('a condition', () => {
     await ask();
     assert.equal(log.entries.length, 4);
     assert.equal(count(), 12);
+  });
+
+  it('that speaks of no repository is evaluated once, however much is asked for', async (t) => {
+    const { mock } = t.mock.method(Condition.prototype, 'evaluate');
+    const policy = await open([when('principal.groups.exists(g, g == "x")')]);
+    const wanted = Array.from({ length: 100 }, (_, i) => scope(`repository:r${i}:pull,push,delete`));
+    const decisions = await policy.decide(principal('corp:x', { groups: ['x'] }), wanted, here, o);
+    assert.ok(
+      decisions.every(({ granted }) => granted.length === 3),
+      'not all is granted',
+    );
+    assert.equal(mock.callCount(), 1);
+    await policy.decide(principal('corp:x'), wanted, here, o);
+    assert.equal(mock.callCount(), 2);
+  });
+
+  it('with a loop lets others go on between one repository and the next', async (t) => {
+    const { mock } = t.mock.method(Condition.prototype, 'evaluate');
+    const policy = await open([when('principal.groups.exists(g, repository == g)')]);
+    const wanted = Array.from({ length: 100 }, (_, i) => scope(`repository:r${i}:pull`));
+    const leaving = new AbortController();
+    setImmediate(() => leaving.abort(new Error('left')));
+    await assert.rejects(policy.decide(principal('corp:x'), wanted, here, leaving), /^Error: left$/);
+    assert.ok(mock.callCount() < 100, `${mock.callCount()} evaluations`);
   });
 
   it('of no bool denies at run time', async () => {

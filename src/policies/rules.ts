@@ -1,7 +1,9 @@
+import { setImmediate } from 'node:timers/promises';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, Clock, Decision, Policy, Principal, RequestContext } from '../contracts/index.js';
 import type { Action, Scope } from '../reference/scope.js';
 import type { Outcome } from './condition/condition.js';
+import { Outcomes } from './condition/outcomes.js';
 import { PrincipalValue, RequestValue } from './condition/variables.js';
 import { ConditionFailures } from './condition-failures.js';
 import { matchesGlob } from './glob.js';
@@ -42,12 +44,19 @@ export class RulesPolicy implements Policy {
     o.signal.throwIfAborted();
     const rules = this.#index.of(who);
     const asked = new Asked(who, request, this.#clock);
-    // The catalogue is not a repository: rules grant it nothing.
-    return wanted.map((scope) =>
-      scope.type === 'repository'
-        ? this.#decide(rules.about(scope.name), scope, asked)
-        : { wanted: scope, granted: [] },
-    );
+    const decisions: Decision[] = [];
+    for (const scope of wanted) {
+      if (asked.takeLooped()) {
+        await setImmediate();
+        o.signal.throwIfAborted();
+      }
+      // The catalogue is not a repository: rules grant it nothing.
+      const isRepository = scope.type === 'repository';
+      decisions.push(
+        isRepository ? this.#decide(rules.about(scope.name), scope, asked) : { wanted: scope, granted: [] },
+      );
+    }
+    return decisions;
   }
 
   /** The rules that were not applied because of their conditions; for `explain`. */
@@ -105,8 +114,8 @@ class Asked {
   readonly who: Principal;
   readonly #request: RequestContext;
   readonly #clock: Clock;
-  /** Made when the first condition needs them. */
-  #values: { readonly principal: PrincipalValue; readonly request: RequestValue } | undefined;
+  /** Made when there is a first condition. */
+  #outcomes: Outcomes | undefined;
 
   constructor(who: Principal, request: RequestContext, clock: Clock) {
     this.who = who;
@@ -125,11 +134,15 @@ class Asked {
 
   condition({ condition }: Rule, repository: string, action: Action): Outcome {
     if (condition === undefined) return unconditional;
-    this.#values ??= {
+    this.#outcomes ??= new Outcomes({
       principal: new PrincipalValue(this.who),
       request: new RequestValue(this.#request, this.#clock.now()),
-    };
-    return condition.evaluate({ ...this.#values, repository, action });
+    });
+    return this.#outcomes.of(condition, { repository, action });
+  }
+
+  takeLooped(): boolean {
+    return this.#outcomes?.takeLooped() ?? false;
   }
 }
 

@@ -18,6 +18,7 @@ import { answerWrite } from './answer-write.js';
 import { type Authority, type AuthorityParts, authorise } from './authorise.js';
 import type { Catalog } from './catalog.js';
 import type { AccessRecord, ClientRequest, ClientResponse } from './client-request.js';
+import { withPassiveType } from './passive-type.js';
 import { requiredScope } from './required-scope.js';
 import { clientsTagsList } from './rewrite.js';
 import { type UploadPlace, UploadSessions } from './upload-sessions.js';
@@ -80,7 +81,8 @@ export class RegistryService {
     const place = { service: host.service, destination };
     const mount = source && (await mountFrom(source, destination, authority));
     const upstreamOperation = this.#atUpstream(operation, place, mount);
-    const response = await this.#forward(request, upstreamOperation, destination, o);
+    const answered = await this.#forward(request, upstreamOperation, destination, o);
+    const response = withPassiveType(answered, operation);
     if (source && mount && response.status === 201) record.mountedFrom = source.scope.name;
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isSecureUrl } from './secure-url.js';
+import { isSecureUrl, issuerUrl } from './secure-url.js';
 
 for (const [text, expected] of [
   ['https://sso.example.com', true],
@@ -23,4 +23,17 @@ for (const [text, expected] of [
 ] as const) {
   test(`${text || 'nothing'} is ${expected ? 'secure' : 'refused'}`, () =>
     assert.equal(isSecureUrl(text), expected));
+}
+
+for (const [text, expected] of [
+  ['https://sso.example.com', true],
+  ['https://sso.example.com/realms/a/', true],
+  ['https://sso.example.com/.well-known/openid-configuration', false],
+  ['https://sso.example.com/realms/a/.well-known/openid-configuration/', false],
+  ['https://sso.example.com/.well-known/oauth-authorization-server/a', false],
+] as const) {
+  test(`${text} is ${expected ? 'an issuer' : 'the address of an issuer’s document'}`, () => {
+    const issue = issuerUrl().safeParse(text).error?.issues[0]?.message ?? '';
+    assert.equal(/leave out \/\.well-known/.test(issue), !expected, issue);
+  });
 }

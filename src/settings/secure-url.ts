@@ -10,6 +10,20 @@ const expected =
 export const secureUrl = () =>
   z.string({ error: expected }).refine(isSecureUrl, expected).meta({ title: 'URL' });
 
+const discovery = /\/\.well-known\/(?:openid-configuration|oauth-authorization-server)\b/i;
+
+/** False where an issuer is written as the address of its document, which is found by itself. */
+export function isPlainIssuer(issuer: string): boolean {
+  return !discovery.test(issuer);
+}
+
+/** What to say of an issuer that is not plain. */
+export const expectedPlainIssuer =
+  'expected the issuer, as tokens name it (`iss`): leave out /.well-known/…, which is found by itself';
+
+/** A `secureUrl` that is an issuer's identifier (OpenID Connect Discovery 1.0 section 2, RFC 8414 section 2). */
+export const issuerUrl = () => secureUrl().refine(isPlainIssuer, expectedPlainIssuer).meta({ title: 'URL' });
+
 export function isSecureUrl(text: string): boolean {
   // WHATWG's parser forgives what a person should know of: tabs, backslashes, `https:host`.
   if (!/^https?:\/\/[^\s\\#@]+$/i.test(text) || !URL.canParse(text)) return false;

@@ -22,8 +22,7 @@ import { SingleFlight } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
 import { isSecureUrl } from '../settings/secure-url.js';
-import { isInvalidGrant, reasonOf, signInErrorOf, tryAgain } from './open-id-failure.js';
-import { SignInError } from './sign-in-error.js';
+import { isOver, reasonOf, signInErrorOf } from './open-id-failure.js';
 
 export interface OpenIdClientParts {
   readonly provider: OpenIdProvider;
@@ -90,7 +89,7 @@ export class OpenIdClient {
   }
 
   /**
-   * @param answer the query the browser came back with
+   * @param answer the query the browser came back with; its `state` has to be that of the attempt
    * @throws SignInError
    */
   async finish(
@@ -98,13 +97,6 @@ export class OpenIdClient {
     { state, nonce, codeVerifier }: SignInAttempt,
     o: CallOptions,
   ): Promise<ProviderTokens> {
-    if (answer.get('state') !== state) {
-      throw new SignInError(
-        'expired',
-        `This is the answer to another sign-in. ${tryAgain}`,
-        'the state of the answer is not that of the cookie',
-      );
-    }
     const url = new URL(this.#parts.redirectUri);
     url.search = answer.toString();
     return asSignIn(o, async () => {
@@ -119,7 +111,7 @@ export class OpenIdClient {
   }
 
   /**
-   * @returns 'gone' where the provider takes the refresh token no more
+   * @returns 'gone' where the provider takes the refresh token no more, or says no to the person
    * @throws RegistryError UNAVAILABLE
    */
   async refresh(refreshToken: Secret, o: CallOptions): Promise<ProviderTokens | 'gone'> {
@@ -127,7 +119,7 @@ export class OpenIdClient {
       return tokensOf(await refreshTokenGrant(await this.#configuration(o), refreshToken.reveal()));
     } catch (error) {
       o.signal.throwIfAborted();
-      if (isInvalidGrant(error)) return 'gone';
+      if (isOver(error)) return 'gone';
       // Without the cause: it may hold an answer with tokens.
       throw new RegistryError('UNAVAILABLE', { reason: reasonOf(error) });
     }

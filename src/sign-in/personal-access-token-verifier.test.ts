@@ -23,6 +23,7 @@ const o = { signal: new AbortController().signal };
 const hour = 3_600_000;
 const day = 24 * hour;
 const alice = { verifier: 'corp', name: 'alice' };
+const lives = { session: day, maxLife: 90 * day };
 
 async function setUp() {
   const clock = new FakeClock();
@@ -48,7 +49,7 @@ async function setUp() {
   );
   const { token, details } = await tokens.create(alice, { label: 'laptop', life: 30 * day }, o);
   const verifier = new PersonalAccessTokenVerifier('corp', tokens, people);
-  const administration = new PersonalTokensAdministration(memory, clock, 91 * day);
+  const administration = new PersonalTokensAdministration(memory, clock, lives);
   return { clock, state: memory, broken, corp, tokens, people, token, details, verifier, administration };
 }
 
@@ -192,9 +193,21 @@ describe('the administration of personal access tokens', () => {
     assert.deepEqual(await administration.revokeById(details.id, o), []);
   });
 
+  it('knows that tokens live shorter now', async () => {
+    const { clock, state, details } = await setUp();
+    const shorter = new PersonalTokensAdministration(state, clock, { ...lives, maxLife: 7 * day });
+    const [listed] = (await shorter.list(o)).tokens;
+    assert.equal(listed?.expiresAt, details.createdAt + 7 * day);
+    clock.advance(7 * day);
+    assert.deepEqual((await shorter.list(o)).tokens, []);
+    assert.equal((await shorter.revokeById(details.id, o)).length, 1, 'it cannot be ended for good');
+    const [revocation] = await state.list('revoked-token/', o);
+    assert.ok((revocation?.expiresAt ?? 0) >= details.expiresAt, 'its record may outlive the revocation');
+  });
+
   it('holds where this clock is behind the proxy’s', async () => {
     const { clock, state, tokens, token } = await setUp();
-    const behind = new PersonalTokensAdministration(state, new FakeClock(clock.now() - day), 91 * day);
+    const behind = new PersonalTokensAdministration(state, new FakeClock(clock.now() - day), lives);
     const entries = await state.list('personal-token/', o);
     await behind.revokePrincipal(alice, o);
     for (const { key, value } of entries) await state.put(key, value, o);

@@ -36,7 +36,7 @@ export class PersonalAccessTokenVerifier implements Verifier {
     }
     const who = await this.#people.present(found.record, o);
     await this.#tokens.noteUse(found, o);
-    return { ...who, expiresAt: found.record.expiresAt, credentialVersion };
+    return { ...who, expiresAt: found.expiresAt, credentialVersion };
   }
 
   /** Also a mistyped one: no other verifier, and no directory behind it, is to see most of a token. */

@@ -29,10 +29,12 @@ function setUp(perPrincipal = limits.perPrincipal) {
       };
     },
   }) as StateStore;
-  const tokens = new PersonalAccessTokens(faulty, clock, { ...limits, perPrincipal });
+  /** As a proxy is that was told another longest life. */
+  const withMaxLife = (maxLife: number) => new PersonalAccessTokens(faulty, clock, { maxLife, perPrincipal });
+  const tokens = withMaxLife(limits.maxLife);
   const create = (label = 'laptop', life = 30 * day, who = alice) => tokens.create(who, { label, life }, o);
   const refused = (token: Secret) => assert.rejects(tokens.find(token, o), { code: 'UNAUTHORIZED' });
-  return { clock, state, faults, tokens, create, refused };
+  return { clock, state, faults, tokens, withMaxLife, create, refused };
 }
 
 function full(): never {
@@ -175,15 +177,84 @@ describe('the tokens of a person', () => {
     assert.equal(await tokens.revoke(alice, one.details.id, o), false);
   });
 
-  it('stay revoked where a proxy writes a record back that moment', async () => {
-    const { state, tokens, create, refused } = setUp();
+  it('leave nothing behind where they are made and revoked again and again', async () => {
+    const { state, tokens, create } = setUp();
+    for (let i = 0; i < 50; i++) await tokens.revoke(alice, (await create()).details.id, o);
+    const keys = (await state.list('', o)).map(({ key }) => key.replace(/[^/]+$/, ''));
+    assert.deepEqual(keys, ['personal-tokens-of/']);
+  });
+
+  it('are not brought back by a use that is noted while they are revoked', async () => {
+    const { state, faults, tokens, create, refused } = setUp();
     const { token, details } = await create();
+    const found = await tokens.find(token, o);
+    faults.before = async (call) => {
+      if (call !== 'compareAndSet') return;
+      delete faults.before;
+      await tokens.revoke(alice, details.id, o);
+    };
+    await tokens.noteUse(found, o);
+    assert.equal(faults.before, undefined, 'its use was not noted meanwhile');
+    assert.deepEqual(await state.list('personal-token/', o), []);
+    await refused(token);
+  });
+
+  it('stay revoked where a proxy writes a record back that moment', async () => {
+    const { clock, state, tokens, create, refused } = setUp();
+    const { token } = await create();
     const [entry] = await state.list('personal-token/', o);
-    await tokens.revoke(alice, details.id, o);
+    // As the command does it, whose deletion a proxy may not see in time.
+    await new Revocations(state).revokeToken(entry?.key ?? '', clock.now(), day, o);
     await state.put(entry?.key ?? '', entry?.value ?? '', o);
     assert.deepEqual(await tokens.list(alice, o), []);
     await refused(token);
     assert.deepEqual(await state.list('personal-token/', o), [], 'it is not tidied up');
+  });
+
+  it('live no longer than the longest life that there is now, and are shown so', async () => {
+    const { clock, state, tokens, withMaxLife, create } = setUp();
+    const { token, details } = await create('laptop', 90 * day);
+    const lowered = withMaxLife(7 * day);
+    const end = details.createdAt + 7 * day;
+    assert.equal((await lowered.list(alice, o))[0]?.expiresAt, end);
+    assert.equal((await lowered.find(token, o)).expiresAt, end);
+    await lowered.noteUse(await lowered.find(token, o), o);
+    assert.equal((await state.list('personal-token/', o))[0]?.expiresAt, details.expiresAt, 'cut for good');
+    clock.advance(7 * day - 1);
+    await lowered.find(token, o);
+    clock.advance(1);
+    await assert.rejects(lowered.find(token, o), { code: 'UNAUTHORIZED' });
+    assert.deepEqual(await lowered.list(alice, o), []);
+    await tokens.find(token, o);
+    assert.equal((await tokens.list(alice, o)).length, 1, 'it lives again, and its owner does not see it');
+  });
+
+  for (const [what, madeAfter] of [
+    ['while earlier ones live', day],
+    ['after earlier ones have ended by it', 8 * day],
+  ] as const) {
+    it(`are all seen by their owner where the longest life is lowered and raised again: ${what}`, async () => {
+      const { clock, tokens, withMaxLife, create } = setUp();
+      const { token } = await create('long', 90 * day);
+      clock.advance(madeAfter);
+      await withMaxLife(7 * day).create(alice, { label: 'short', life: day }, o);
+      clock.advance(10 * day);
+      const found = await tokens.find(token, o).then(
+        () => ['long'],
+        () => [],
+      );
+      const listed = (await tokens.list(alice, o)).map(({ label }) => label);
+      assert.deepEqual(listed, found, 'one lives that its owner does not see');
+      assert.equal(found.length, madeAfter === day ? 1 : 0);
+    });
+  }
+
+  it('are forgotten with the last of them', async () => {
+    const { clock, state, create } = setUp();
+    await create('1', 2 * day);
+    await create('2', day);
+    clock.advance(2 * day);
+    assert.deepEqual(await state.list('', o), []);
   });
 
   it('end together where an administrator says so', async () => {

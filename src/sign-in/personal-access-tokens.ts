@@ -6,6 +6,7 @@ import { Secret } from '../secret.js';
 import type { Person } from './person.js';
 import type { IssuedPersonalToken, PersonalAccessToken } from './personal-access-token.js';
 import {
+  endOf,
   indexKey,
   type PersonalTokenRecord,
   parseIndex,
@@ -17,7 +18,7 @@ import {
 import { SignInError } from './sign-in-error.js';
 
 export interface PersonalTokenLimits {
-  /** Milliseconds: the longest life. */
+  /** Milliseconds: the longest life, also of tokens that were made while it was longer. */
   readonly maxLife: number;
   /** So many a person may have at the same time. */
   readonly perPrincipal: number;
@@ -36,6 +37,8 @@ export interface FoundToken {
   readonly key: string;
   readonly version: string;
   readonly record: PersonalTokenRecord;
+  /** Milliseconds since the epoch: by the longest life there is now. The record has the end it was made with. */
+  readonly expiresAt: number;
 }
 
 /** What each begins with: scanners of leaked secrets look for it. */
@@ -79,7 +82,7 @@ export class PersonalAccessTokens {
     // The record first: where the index has a key without one that token has ended. Who reads of a failure has no token.
     await this.#state.put(key, JSON.stringify(record), { ...o, ttl: life });
     try {
-      await this.#enter(person, key, o);
+      await this.#enter(person, key, record.expiresAt, o);
     } catch (error) {
       await this.#state.delete(key, o).catch(() => undefined);
       throw error;
@@ -91,18 +94,15 @@ export class PersonalAccessTokens {
   async list(person: Person, o: CallOptions): Promise<readonly PersonalAccessToken[]> {
     const living = await this.#living(person, o);
     return living
-      .map(({ key, record }) => detailsOf(key, record))
+      .map(({ key, record, expiresAt }) => detailsOf(key, { ...record, expiresAt }))
       .sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
   }
 
   /** @returns false where the person has no such token */
   async revoke(person: Person, id: string, o: CallOptions): Promise<boolean> {
     const found = (await this.#living(person, o)).filter(({ key }) => shortId(key) === id);
-    for (const { key, record } of found) {
-      const now = this.#clock.now();
-      await this.#revocations.revokeToken(key, now, Math.max(1, record.expiresAt - now), o);
-      await this.#state.delete(key, o);
-    }
+    // Enough without a revocation beside it, which would be left of each token: `noteUse` writes none back.
+    for (const { key } of found) await this.#state.delete(key, o);
     return found.length > 0;
   }
 
@@ -114,13 +114,14 @@ export class PersonalAccessTokens {
     if (entry === undefined) throw refused('an unknown, expired or revoked personal access token');
     const record = parseRecord(entry.value);
     if (record === undefined) throw refused('a personal access token whose record cannot be read');
-    if (record.expiresAt <= this.#clock.now()) throw refused('a personal access token that has expired');
+    const expiresAt = endOf(record, this.#limits.maxLife);
+    if (expiresAt <= this.#clock.now()) throw refused('a personal access token that has expired');
     if (await this.#revocations.isRevoked({ ...record, key }, o)) {
       // A state that cannot be written must not make an outage of it.
       await this.#state.delete(key, o).catch(() => o.signal.throwIfAborted());
       throw refused('a personal access token that was revoked');
     }
-    return { key, version: entry.version, record };
+    return { key, version: entry.version, record, expiresAt };
   }
 
   /** To an hour. A use that cannot be noted, on a full disk, must not stop pulls: it then counts as not used. */
@@ -150,14 +151,19 @@ export class PersonalAccessTokens {
     return { verifier, name, label, createdAt, expiresAt: createdAt + life };
   }
 
-  async #enter(person: Person, key: string, o: CallOptions): Promise<void> {
+  async #enter(person: Person, key: string, expiresAt: number, o: CallOptions): Promise<void> {
     const index = indexKey(person);
     for (let tries = 0; tries < maxTries; tries++) {
       const entry = await this.#state.get(index, o);
-      const living = await this.#livingOf(person, parseIndex(entry?.value), o);
+      const kept = await this.#keptOf(person, parseIndex(entry?.value), o);
+      const living = kept.filter((one) => this.#isLiving(one));
       this.#requireRoom(living);
+      // Where tokens may live longer again, none is to come back that its owner does not see.
+      for (const one of kept) if (!living.includes(one)) await this.#state.delete(one.key, o);
       const keys = [...living.map((one) => one.key), key];
-      const options = { ...o, ttl: this.#limits.maxLife };
+      // As long as the last of its records.
+      const end = Math.max(expiresAt, ...living.map((one) => one.record.expiresAt));
+      const options = { ...o, ttl: Math.max(1, end - this.#clock.now()) };
       if (await this.#state.compareAndSet(index, entry?.version, printIndex(keys), options)) return;
     }
     throw new RegistryError('UNAVAILABLE', { reason: 'too many new tokens of one person at the same time' });
@@ -173,10 +179,17 @@ export class PersonalAccessTokens {
   }
 
   async #living(person: Person, o: CallOptions): Promise<readonly FoundToken[]> {
-    return this.#livingOf(person, parseIndex((await this.#state.get(indexKey(person), o))?.value), o);
+    const index = await this.#state.get(indexKey(person), o);
+    const kept = await this.#keptOf(person, parseIndex(index?.value), o);
+    return kept.filter((one) => this.#isLiving(one));
   }
 
-  async #livingOf(person: Person, keys: readonly string[], o: CallOptions): Promise<readonly FoundToken[]> {
+  #isLiving({ expiresAt }: FoundToken): boolean {
+    return expiresAt > this.#clock.now();
+  }
+
+  /** Also those that live no longer because the longest life is shorter now. */
+  async #keptOf(person: Person, keys: readonly string[], o: CallOptions): Promise<readonly FoundToken[]> {
     const found = await Promise.all(
       keys.map(async (key): Promise<FoundToken | undefined> => {
         const entry = await this.#state.get(key, o);
@@ -185,7 +198,7 @@ export class PersonalAccessTokens {
           return undefined;
         if (record.verifier !== person.verifier || record.name !== person.name) return undefined;
         if (await this.#revocations.isRevoked({ ...record, key }, o)) return undefined;
-        return { key, version: entry.version, record };
+        return { key, version: entry.version, record, expiresAt: endOf(record, this.#limits.maxLife) };
       }),
     );
     return found.filter((one) => one !== undefined);

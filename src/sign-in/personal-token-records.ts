@@ -36,6 +36,18 @@ export function parseRecord(value: string): PersonalTokenRecord | undefined {
   }
 }
 
+/**
+ * When a token ends: at the end it was made with, or sooner where tokens may not live so long any more.
+ *
+ * @param maxLife milliseconds: the longest life now
+ */
+export function endOf(
+  { createdAt, expiresAt }: Pick<PersonalTokenRecord, 'createdAt' | 'expiresAt'>,
+  maxLife: number,
+): number {
+  return Math.min(expiresAt, createdAt + maxLife);
+}
+
 /** Where the keys of a person's tokens are listed. */
 export function indexKey(person: Person): string {
   return `personal-tokens-of/${hashOf(personKey(person))}`;

@@ -2,7 +2,7 @@ import type { CallOptions, Clock, StateStore } from '../contracts/index.js';
 import { Revocations } from '../revocation/revocations.js';
 import type { Person } from './person.js';
 import type { PersonalAccessToken } from './personal-access-token.js';
-import { parseRecord, recordPrefix, shortId } from './personal-token-records.js';
+import { endOf, parseRecord, recordPrefix, shortId } from './personal-token-records.js';
 import { parseSignedIn, signedInKey } from './signed-in-records.js';
 
 /** A personal access token that is good, as far as the state tells. */
@@ -18,7 +18,8 @@ export interface PersonalTokenList {
   readonly unreadable: readonly string[];
 }
 
-type KeyedToken = ListedPersonalToken & { readonly key: string };
+/** With its record's end; `end` is by the longest life there is now. */
+type KeyedToken = ListedPersonalToken & { readonly key: string; readonly end: number };
 
 /**
  * Lists and revokes personal access tokens, beside the proxy that gives and takes them: it needs no compareAndSet.
@@ -27,20 +28,28 @@ export class PersonalTokensAdministration {
   readonly #state: StateStore;
   readonly #clock: Clock;
   readonly #life: number;
+  readonly #maxLife: number;
   readonly #revocations: Revocations;
 
-  /** @param life milliseconds: of the longest session and of the longest token that comes of it, together */
-  constructor(state: StateStore, clock: Clock, life: number) {
+  /** @param lives milliseconds: of the longest session, and of the longest token that comes of it */
+  constructor(
+    state: StateStore,
+    clock: Clock,
+    { session, maxLife }: { readonly session: number; readonly maxLife: number },
+  ) {
     this.#state = state;
     this.#clock = clock;
-    this.#life = life;
+    this.#life = session + maxLife;
+    this.#maxLife = maxLife;
     this.#revocations = new Revocations(state);
   }
 
   /** @throws RegistryError UNAVAILABLE, as every call here does where the state cannot be read or written */
   async list(o: CallOptions): Promise<PersonalTokenList> {
     const { tokens, unreadable } = await this.#read(o);
-    return { tokens: (await this.#good(tokens, o)).map(listed), unreadable };
+    const now = this.#clock.now();
+    const living = tokens.filter(({ end }) => end > now);
+    return { tokens: (await this.#good(living, o)).map(listed), unreadable };
   }
 
   /**
@@ -72,8 +81,9 @@ export class PersonalTokensAdministration {
   async revokeById(id: string, o: CallOptions): Promise<readonly ListedPersonalToken[]> {
     const found = (await this.#read(o)).tokens.filter((token) => token.id === id);
     const tokens = await this.#good(found, o);
-    for (const { key } of tokens) {
-      await this.#revocations.revokeToken(key, this.#clock.now(), this.#life, o);
+    for (const { key, expiresAt } of tokens) {
+      const now = this.#clock.now();
+      await this.#revocations.revokeToken(key, now, Math.max(this.#life, expiresAt - now), o);
       await this.#state.delete(key, o);
     }
     return tokens.map(listed);
@@ -89,7 +99,8 @@ export class PersonalTokensAdministration {
         continue;
       }
       const { usedAt, ...rest } = record;
-      tokens.push({ key, id: shortId(key), ...rest, ...(usedAt !== undefined && { usedAt }) });
+      const end = endOf(rest, this.#maxLife);
+      tokens.push({ key, end, id: shortId(key), ...rest, ...(usedAt !== undefined && { usedAt }) });
     }
     return { tokens: tokens.sort(byPerson), unreadable };
   }
@@ -104,8 +115,8 @@ export class PersonalTokensAdministration {
   }
 }
 
-function listed({ key: _, ...token }: KeyedToken): ListedPersonalToken {
-  return token;
+function listed({ key: _, end, ...token }: KeyedToken): ListedPersonalToken {
+  return { ...token, expiresAt: end };
 }
 
 function byPerson(a: ListedPersonalToken, b: ListedPersonalToken): number {

@@ -136,7 +136,7 @@ export function shownByUs(idToken: Secret): Parameters<Verifier['verify']>[0] {
 
 /** For the log: the verifier leaves ID tokens of its own provider to others. */
 export function notTaken(verifier: string): string {
-  return `the verifier ${verifier} does not take the ID token for its own: its audiences must have signIn.clientId`;
+  return `the verifier ${verifier} does not take the ID token for its own: its audiences must have signIn.clientId, and its issuer must be written as the provider writes it`;
 }
 
 /** Only people get personal access tokens; a machine that took a person's name is not that person. */

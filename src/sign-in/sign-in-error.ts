@@ -9,12 +9,15 @@ export type SignInFailure = 'expired' | 'denied' | 'refused' | 'invalid' | 'unav
 export class SignInError extends Error {
   override readonly name = 'SignInError';
   readonly kind: SignInFailure;
-  /** For operators; goes to the log only. Never holds a secret. */
+  /** For operators, in our own words: goes to the log and the audit log. Never holds a secret. */
   readonly reason: string;
+  /** What the provider, or another program, said of it: goes to the log only. Never holds a secret. */
+  readonly said: string | undefined;
 
-  constructor(kind: SignInFailure, message: string, reason: string) {
+  constructor(kind: SignInFailure, message: string, reason: string, said?: string) {
     super(message);
     this.kind = kind;
     this.reason = reason;
+    this.said = said;
   }
 }

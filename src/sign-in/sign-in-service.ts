@@ -9,11 +9,12 @@ import {
   type TokenIssuer,
   type Verifier,
 } from '../contracts/index.js';
-import { describeError, RegistryError } from '../errors.js';
+import { RegistryError } from '../errors.js';
 import { Revocations } from '../revocation/revocations.js';
 import { Secret } from '../secret.js';
+import { CallbackThrottle } from './callback-throttle.js';
 import type { OpenIdClient, ProviderTokens, SignInAttempt } from './open-id-client.js';
-import { tryAgain, unavailable } from './open-id-failure.js';
+import { failureOf, tryAgain, unavailable } from './open-id-failure.js';
 import type { IssuedPersonalToken, PersonalAccessToken } from './personal-access-token.js';
 import type { PersonalAccessTokens, WantedToken } from './personal-access-tokens.js';
 import { notTaken, type RecheckByProvider, shownByUs } from './recheck.js';
@@ -42,6 +43,8 @@ const attemptLife = 600_000;
 /** Milliseconds from the form to the page that shows the new token. */
 const issuedLife = 120_000;
 const firstLabel = 'First token';
+/** Nobody's sign-in fails so often by itself, nor does that of an office. */
+const throttle = { failures: 20, window: 60_000, attemptLife };
 
 const attemptSchema = z.object({ state: z.string(), nonce: z.string(), codeVerifier: z.string() });
 const sessionSchema = z.object({
@@ -69,6 +72,7 @@ export class SignInService {
   readonly attemptLife = attemptLife;
   readonly #parts: SignInParts;
   readonly #revocations: Revocations;
+  readonly #throttle: CallbackThrottle;
   readonly #attempts: SealedValue<SignInAttempt>;
   readonly #sessions: SealedValue<z.output<typeof sessionSchema>>;
   readonly #issued: SealedValue<z.output<typeof issuedSchema>>;
@@ -79,6 +83,7 @@ export class SignInService {
     this.lives = lives;
     this.sessionLife = sessionLife;
     this.#revocations = new Revocations(state);
+    this.#throttle = new CallbackThrottle(clock, throttle);
     this.#attempts = new SealedValue(tokens, clock, {
       purpose: 'sign-in: attempts 1',
       schema: attemptSchema,
@@ -102,24 +107,36 @@ export class SignInService {
   /**
    * @param callback where the browser came back to; of it only the query counts
    * @param sealed the cookie of `begin`; take it from the browser whatever comes of this
+   * @param o.address the browser's
    * @returns `issued`: the first token of a person who has none
-   * @throws SignInError
+   * @throws SignInError; RegistryError TOOMANYREQUESTS where the network's sign-ins came to nothing too often: the cookie
+   *   is still good then
    */
   async finish(
     callback: URL,
     sealed: string | undefined,
-    o: CallOptions,
+    o: CallOptions & { readonly address: string },
   ): Promise<{ readonly session: Session; readonly cookie: string; readonly issued?: IssuedPersonalToken }> {
     const attempt = this.#attempts.open(sealed)?.value;
     if (attempt === undefined) {
       throw new SignInError(
         'expired',
-        `That took too long, or was begun in another browser. ${tryAgain}`,
+        `That took too long, was begun in another browser, or this one keeps no cookies of this site. ${tryAgain}`,
         'no cookie of a sign-in that was begun here, or too old a one',
       );
     }
-    const answer = await this.#parts.client.finish(callback.searchParams, attempt, o);
-    const who = await this.#verify(answer, o);
+    // Before anything is counted: a page elsewhere can send a browser here, and does not know the state.
+    if (callback.searchParams.get('state') !== attempt.state) {
+      throw new SignInError(
+        'expired',
+        `This is the answer to another sign-in. ${tryAgain}`,
+        'the state of the answer is not that of the cookie',
+      );
+    }
+    const { answer, who } = await this.#throttle.run(attempt.state, o.address, async () => {
+      const answer = await this.#parts.client.finish(callback.searchParams, attempt, o);
+      return { answer, who: await this.#verify(answer, o) };
+    });
     const signedIn = this.#openSession(who);
     const issued = await storing(o, async () => {
       await this.#remember(who, answer, o);
@@ -190,8 +207,8 @@ export class SignInService {
     } catch (error) {
       o.signal.throwIfAborted();
       if (!(error instanceof RegistryError)) throw error;
-      if (error.code !== 'UNAUTHORIZED') throw unavailable(describeError(error));
-      throw notLetIn(describeError(error));
+      const { reason, said } = failureOf(error);
+      throw error.code === 'UNAUTHORIZED' ? notLetIn(reason, said) : unavailable(reason, said);
     }
     if (who === undefined || who.verifier !== verifierId) throw notLetIn(notTaken(verifierId));
     if (who.kind !== 'human') throw notLetIn(`${qualifiedName(who)} is a ${who.kind}: people alone sign in`);
@@ -232,8 +249,9 @@ export class SignInService {
   }
 }
 
-function notLetIn(reason: string): SignInError {
-  return new SignInError('refused', 'You are known to the sign-in service, but not let in here.', reason);
+function notLetIn(reason: string, said?: string): SignInError {
+  const message = 'You are known to the sign-in service, but not let in here.';
+  return new SignInError('refused', message, reason, said);
 }
 
 /** @throws SignInError `unavailable` where the state cannot be read or written */
@@ -243,10 +261,8 @@ async function storing<T>(o: CallOptions, step: () => Promise<T>): Promise<T> {
   } catch (error) {
     o.signal.throwIfAborted();
     if (!(error instanceof RegistryError) || error.code !== 'UNAVAILABLE') throw error;
-    throw new SignInError(
-      'unavailable',
-      'Tokens cannot be stored at the moment. Please try again later.',
-      describeError(error),
-    );
+    const { reason, said } = failureOf(error);
+    const message = 'Tokens cannot be stored at the moment. Please try again later.';
+    throw new SignInError('unavailable', message, reason, said);
   }
 }

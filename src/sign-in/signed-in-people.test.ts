@@ -61,7 +61,8 @@ function setUp() {
     list: (prefix, options) => state.list(prefix, options),
     close: () => state.close(),
   };
-  const another = () => new SignedInPeople({ state: faulty, clock, log, recheck, limits });
+  const another = (life = limits.life) =>
+    new SignedInPeople({ state: faulty, clock, log, recheck, limits: { ...limits, life } });
   const people = another();
   return {
     ...{ clock, state, log, recheck, people, another },
@@ -110,6 +111,18 @@ describe('a person who signed in', () => {
     clock.advance(limits.life);
     await assert.rejects(people.present(person, o), refused);
     assert.deepEqual(await state.list('', o), []);
+  });
+
+  it('is remembered for tokens of before the longest life was lowered', async () => {
+    const { clock, recheck, people, another } = setUp();
+    await people.remember(alice('dev'), 'first', o);
+    const lowered = another(day);
+    clock.advance(2 * hour);
+    recheck.next = found(alice('dev'));
+    await lowered.present(person, o);
+    await lowered.remember(alice('dev'), undefined, o);
+    clock.advance(limits.life - 3 * hour);
+    assert.deepEqual((await lowered.present(person, o)).groups, ['dev']);
   });
 
   it('is not remembered with more groups than can be kept', async () => {

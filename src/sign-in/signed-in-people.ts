@@ -63,14 +63,15 @@ export class SignedInPeople {
   async remember(who: Principal, refreshToken: string | undefined, o: CallOptions): Promise<boolean> {
     const { state, clock } = this.#parts;
     const now = clock.now();
-    const earlier = parseSignedIn((await state.get(signedInKey(who), o))?.value, who);
+    const entry = await state.get(signedInKey(who), o);
+    const earlier = parseSignedIn(entry?.value, who);
     const kept = refreshToken ?? (earlier?.ended === undefined ? earlier?.refreshToken : undefined);
     const { verifier, name } = who;
     const empty = { verifier, name, groups: [], attributes: {}, signedInAt: now, checkedAt: now };
     const record = withPrincipal({ ...empty, ...(kept !== undefined && { refreshToken: kept }) }, who, now);
     const text = printSignedIn(record);
     if (text === undefined) return false;
-    await state.put(signedInKey(who), text, { ...o, ttl: this.#ttl(record) });
+    await state.put(signedInKey(who), text, { ...o, ttl: this.#ttl(record, entry) });
     return true;
   }
 
@@ -131,7 +132,7 @@ export class SignedInPeople {
    */
   async #claim(
     record: SignedInRecord,
-    { version }: StateEntry,
+    before: StateEntry,
     o: CallOptions,
   ): Promise<{ readonly record: SignedInRecord; readonly entry: StateEntry } | string | undefined> {
     const { state, clock } = this.#parts;
@@ -140,8 +141,8 @@ export class SignedInPeople {
     const key = signedInKey(record);
     try {
       const text = JSON.stringify(claimed);
-      if (!(await state.compareAndSet(key, version, text, { ...o, ttl: this.#ttl(record) })))
-        return undefined;
+      const options = { ...o, ttl: this.#ttl(record, before) };
+      if (!(await state.compareAndSet(key, before.version, text, options))) return undefined;
       const entry = await state.get(key, o);
       return entry?.value === text ? { record: claimed, entry } : undefined;
     } catch (error) {
@@ -196,12 +197,13 @@ export class SignedInPeople {
   }
 
   /** @returns false where something else was stored since; a state that cannot be written is only told in the log */
-  async #store(record: SignedInRecord, { key, version }: StateEntry, o: CallOptions): Promise<boolean> {
+  async #store(record: SignedInRecord, before: StateEntry, o: CallOptions): Promise<boolean> {
     const principal = qualifiedName(principalOf(record));
     const { state, log } = this.#parts;
     try {
-      const options = { ...o, ttl: this.#ttl(record) };
-      if (!(await state.compareAndSet(key, version, JSON.stringify(record), options))) return false;
+      const options = { ...o, ttl: this.#ttl(record, before) };
+      const text = JSON.stringify(record);
+      if (!(await state.compareAndSet(before.key, before.version, text, options))) return false;
       if (record.ended !== undefined) {
         log.info({ principal, reason: record.ended }, 'personal access tokens end until the next sign-in');
       }
@@ -242,8 +244,10 @@ export class SignedInPeople {
     return age >= 0 && age < (attempt.failed === undefined ? lookUpTime : retryAfter);
   }
 
-  #ttl({ signedInAt }: SignedInRecord): number {
-    return Math.max(1, signedInAt + this.#parts.limits.life - this.#parts.clock.now());
+  /** @param before what it takes the place of: tokens may come of it that were made while they could live longer */
+  #ttl({ signedInAt }: SignedInRecord, before: StateEntry | undefined): number {
+    const end = Math.max(signedInAt + this.#parts.limits.life, before?.expiresAt ?? 0);
+    return Math.max(1, end - this.#parts.clock.now());
   }
 
   #requireUnavailable(error: unknown, { signal }: CallOptions): void {

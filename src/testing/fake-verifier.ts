@@ -37,7 +37,7 @@ export class FakeVerifier implements Verifier {
     const user = this.users.get(shown.username);
     if (!user) return undefined;
     if (shown.password.isEmpty || user.password !== shown.password.reveal()) {
-      throw new RegistryError('UNAUTHORIZED', { reason: 'wrong password' });
+      throw new RegistryError('UNAUTHORIZED', { reason: 'wrong password', knownUser: true });
     }
     return this.#principal(shown.username, user);
   }

@@ -167,6 +167,14 @@ describe('TokenService', () => {
     assert.deepEqual(principal.groups, []);
   });
 
+  test('the record has not all groups where they are many', async () => {
+    const groups = Array.from({ length: 500 }, (_, i) => `g${i}`);
+    verifier.users.set('alice', { password: 'pw', groups });
+    const record: TokenRecord = {};
+    await service.handle(request(['repository:a:pull']), record, o);
+    assert.deepEqual(record.groups, [...groups.slice(0, 30), '…']);
+  });
+
   test('the record has what was asked, by whom, and what was granted, by which rule', async () => {
     const record: TokenRecord = {};
     policy.allow = (_who, scope) => (scope.name === 'a' ? ['pull'] : []);
@@ -177,6 +185,7 @@ describe('TokenService', () => {
       asked: ['repository:a:pull,push', 'repository:b:pull', 'odd?'],
       principal: 'local:alice',
       verifier: 'local',
+      groups: ['g'],
       granted: ['repository:a:pull'],
       rules: ['fake'],
     });

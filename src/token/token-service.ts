@@ -20,6 +20,8 @@ import type { ServedHost } from '../routing/served-host.js';
 import type { Secret } from '../secret.js';
 import type { RefreshTokens } from './refresh-tokens.js';
 
+/** More are not told in the log. */
+const maxShownGroups = 30;
 /** More resources than any client asks for at once. */
 const maxScopes = 100;
 
@@ -49,6 +51,8 @@ export interface TokenRecord {
   user?: string;
   principal?: string;
   verifier?: string;
+  /** What the verifier said, without its id; cut where they are many. */
+  groups?: readonly string[];
   service?: string;
   asked?: readonly string[];
   granted?: readonly string[];
@@ -90,6 +94,7 @@ export class TokenService {
     const who = await this.#authenticate(request, service, record, o);
     record.principal = qualifiedName(who);
     record.verifier = who.verifier;
+    if (who.groups.length > 0) record.groups = shownGroups(who);
     request.admit(who);
 
     const wanted = parseScopes(request.scopes, canonical);
@@ -174,6 +179,12 @@ export class TokenService {
 function showsNothing({ credentials, refreshToken }: TokenRequest): boolean {
   const { shown, connection } = credentials;
   return shown.kind === 'none' && connection.peerCertificate === undefined && refreshToken === undefined;
+}
+
+/** So that "why may she not?" has an answer: what a directory calls a group is often not what a rule calls it. */
+function shownGroups({ groups }: Principal): readonly string[] {
+  const shown = groups.slice(0, maxShownGroups).map((group) => shorten(group));
+  return groups.length > maxShownGroups ? [...shown, '…'] : shown;
 }
 
 function parseScopes(

@@ -10,6 +10,7 @@ export const driver = defineDriver({
   config: z.strictObject({}),
   async open(_config, { id }): Promise<Verifier> {
     return {
+      givesGroups: false,
       verify: async ({ shown }) =>
         shown.kind === 'none'
           ? { verifier: id, name: 'anonymous', kind: 'anonymous', groups: [], attributes: {} }

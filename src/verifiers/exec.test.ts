@@ -135,12 +135,9 @@ describe('what a program answers', () => {
     [`yes | head -c 3000000 >&2; ${yes}`, plain],
     [`printf '{"principal"'; sleep 0.1; printf ': {"name": "alice"}}'`, plain],
     [`echo '{"notMine":true}'`, undefined],
-    [
-      `printf '%s' '{"refused":"locked\\nout"}'`,
-      ['UNAUTHORIZED', /\.\/verify \(verifier own\): refused: locked$/],
-    ],
+    [`printf '%s' '{"refused":"locked\\nout"}'`, ['UNAUTHORIZED', /\.\/verify: refused: locked$/]],
     [`echo '{"refused":""}'`, ['UNAUTHORIZED', /refused: without a word$/]],
-    [`echo no database >&2; exit 3`, ['UNAVAILABLE', /own\): it ended with 3: no database$/]],
+    [`echo no database >&2; exit 3`, ['UNAVAILABLE', /verify: it ended with 3: no database$/]],
     [`${yes}; exit 1`, ['UNAVAILABLE', /it ended with 1$/]],
     ['kill -9 $$', ['UNAVAILABLE', /a signal ended it$/]],
     ['true', ['UNAVAILABLE', /its answer is none: it is not JSON/]],
@@ -189,13 +186,37 @@ describe('what a program answers', () => {
     ['a base64 complaint', `${passwordOf} | tr -d '\\n' | base64 >&2; exit 1`],
     ['a refusal', `printf '{"refused":"not %s"}' "$(${passwordOf})"`],
     ['a misspelt answer', `printf '{"principal":{"name":"alice","%s":1}}' "$(${passwordOf})"`],
+    ['an odd attribute', `printf '{"principal":{"name":"alice","attributes":{"%s":{}}}}' "$(${passwordOf})"`],
   ] as const) {
     it(`${name} that holds the password does not carry it on`, async (t) => {
       const verifier = await setUp(t, script).open();
       const error = await failureOf(() => verifier.verify(passwordCredentials('alice', secret), o));
-      assert.ok(error instanceof RegistryError && error.reason?.includes('[secret]'), String(error));
+      assert.ok(error instanceof RegistryError && error.reason?.includes('withheld'), String(error));
       keepsSecret(error, secret);
       keepsSecret(error, Buffer.from(secret).toString('base64'));
+    });
+  }
+});
+
+describe('a password of one letter', () => {
+  for (const [script, reason, interpreter] of [
+    ['exit 3', 'it ended with 3'],
+    ['echo no database >&2; exit 3', 'it ended with 3: withheld: it may repeat what was shown'],
+    [`echo '{"refused":"locked"}'`, 'refused: withheld: it may repeat what was shown'],
+    ['echo alice', 'its answer is none: it is not JSON in UTF-8'],
+    ['yes', 'it wrote more than 65536 bytes'],
+    [
+      yes,
+      'it cannot be started: it is not there, or the interpreter in its first line is not',
+      '/nonexistent/interpreter',
+    ],
+  ] as const) {
+    it(`leaves our own words whole: ${reason}`, async (t) => {
+      const verifier = await setUp(t, script, interpreter).open();
+      const error = await failureOf(() => verifier.verify(passwordCredentials('alice', 'a'), o));
+      assert.ok(error instanceof RegistryError, String(error));
+      assert.match(error.reason ?? '', /^the program \.\/verify: /);
+      assert.equal(error.reason?.slice('the program ./verify: '.length), reason);
     });
   }
 });
@@ -347,6 +368,30 @@ describe('programs at the same time', () => {
     leaving.abort(new Error('gone'));
     await Promise.all(waiting);
     assert.equal(read('log'), '+\n');
+  });
+
+  it('are next for who comes from elsewhere, however many wait', async (t) => {
+    const name = `name=$(sed 's/.*"username":"\\([^"]*\\)".*/\\1/')`;
+    const script = `${name}; echo $name >> log; until [ -e go-$name ]; do sleep 0.02; done; ${yes}`;
+    const { open, read, write } = setUp(t, script);
+    const verifier = await open({ concurrency: 1, timeout: '1m' });
+    const come = (username: string, address: string) =>
+      verifier.verify({ ...passwordCredentials(username, password), connection: { address } }, o).then(
+        () => 'in',
+        () => 'refused',
+      );
+    const crowd = Array.from({ length: 112 }, (_, i) => come('crowd', `2001:db8:0:${i % 14}::${i}`));
+    await until('the first', () => read('log') === 'crowd\n');
+    const alone = [come('alice', '2001:db8:1::1'), come('bob', '192.0.2.1')];
+    write('go-crowd', '');
+    await until('the second', () => read('log').split('\n').length > 2);
+    write('go-alice', '');
+    await until('the third', () => read('log').split('\n').length > 3);
+    write('go-bob', '');
+    const outcomes = await Promise.all([...alone, ...crowd]);
+    assert.deepEqual(read('log').split('\n').slice(0, 3), ['crowd', 'alice', 'bob']);
+    assert.deepEqual(outcomes.slice(0, 2), ['in', 'in']);
+    assert.equal(outcomes.filter((one) => one === 'refused').length, 13); // 114 come, for 101 there is room
   });
 
   it('keep nobody waiting longer than the time limit', async (t) => {

@@ -4,8 +4,9 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, ClientCredentials, Log, Principal, Verifier } from '../contracts/index.js';
+import { widerNetwork } from '../decorators/client-network.js';
+import { FairTurns } from '../decorators/fair-turns.js';
 import { untilAborted } from '../decorators/single-flight.js';
-import { Turns } from '../decorators/turns.js';
 import { describeError, RegistryError } from '../errors.js';
 import { openSecret, type SecretReader } from '../outgoing/open-secret.js';
 import { duration } from '../settings/duration.js';
@@ -16,7 +17,7 @@ import { answerFrom, verifyRequest } from './exec/verify-request.js';
 import { acceptsKey, type ShownSecret, secretShown } from './outside/shown-secret.js';
 import { told } from './outside/told.js';
 
-/** Waiting logins beyond this are told to come back. */
+/** Of all networks; waiting logins beyond this are told to come back. */
 const waitingPrograms = 100;
 const usualPath = '/usr/local/bin:/usr/bin:/bin';
 
@@ -61,23 +62,29 @@ interface ExecParts {
  */
 export class ExecVerifier implements Verifier {
   readonly #parts: ExecParts;
-  readonly #turns: Turns;
+  readonly #turns: FairTurns;
   readonly #asked = new Set<AbortController>();
   #isClosed = false;
 
   constructor(parts: ExecParts) {
     this.#parts = parts;
-    this.#turns = new Turns(parts.settings.concurrency);
+    this.#turns = new FairTurns({
+      atOnce: parts.settings.concurrency,
+      waiting: waitingPrograms,
+      refusal: () => this.#busy('too many logins wait for their turn'),
+    });
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     o.signal.throwIfAborted();
     const shown = secretShown(credentials, this.#parts.settings.accepts);
     if (shown === undefined) return undefined;
-    const result = await this.#inTurn(o, (signal) => this.#run(shown, signal));
+    const result = await this.#inTurn(credentials.connection.address, o, (signal) =>
+      this.#run(shown, signal),
+    );
     if (result.code !== 0) throw this.#unavailable(endOf(result, shown));
-    const answer = answerFrom(result.stdout);
-    if ('fault' in answer) throw this.#unavailable(`its answer is none: ${told(answer.fault, shown)}`);
+    const answer = answerFrom(result.stdout, (name) => told(name, shown));
+    if ('fault' in answer) throw this.#unavailable(`its answer is none: ${answer.fault}`);
     if ('notMine' in answer) return undefined;
     if ('principal' in answer) return { verifier: this.#parts.id, ...answer.principal };
     const reason = this.#says(`refused: ${told(answer.refused, shown) || 'without a word'}`);
@@ -89,21 +96,22 @@ export class ExecVerifier implements Verifier {
     for (const one of this.#asked) one.abort(this.#closed());
   }
 
-  async #inTurn<V>({ signal }: CallOptions, work: (signal: AbortSignal) => Promise<V>): Promise<V> {
-    const { timeout, concurrency } = this.#parts.settings;
+  async #inTurn<V>(
+    address: string,
+    { signal }: CallOptions,
+    work: (signal: AbortSignal) => Promise<V>,
+  ): Promise<V> {
     if (this.#isClosed) throw this.#closed();
-    if (this.#asked.size >= concurrency + waitingPrograms)
-      throw this.#busy('too many logins wait for their turn');
     const leaving = new AbortController();
     const onAbort = () => leaving.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const timer = setTimeout(
       () => leaving.abort(this.#busy('a login waited too long for its turn')),
-      timeout,
+      this.#parts.settings.timeout,
     );
     this.#asked.add(leaving);
     const done = this.#turns
-      .run({ signal: leaving.signal }, () => {
+      .run(widerNetwork(address), { signal: leaving.signal }, () => {
         clearTimeout(timer); // the program has a limit of its own
         return work(leaving.signal);
       })
@@ -131,7 +139,7 @@ export class ExecVerifier implements Verifier {
       });
     } catch (error) {
       signal.throwIfAborted();
-      throw this.#unavailable(told(describeError(error), shown));
+      throw this.#unavailable(describeError(error));
     }
   }
 
@@ -148,8 +156,7 @@ export class ExecVerifier implements Verifier {
   }
 
   #says(what: string): string {
-    const { id, settings } = this.#parts;
-    return `the program ${settings.command[0].text} (verifier ${id}): ${what}`;
+    return `the program ${this.#parts.settings.command[0].text}: ${what}`;
   }
 }
 

@@ -129,7 +129,7 @@ describe('htpasswd', () => {
       for (const wrong of ['wonderlanD', '', 'wonderland ', 'x'.repeat(5000)]) {
         await assert.rejects(verifier.verify(password('alice', wrong), o), {
           code: 'UNAUTHORIZED',
-          reason: 'wrong password (verifier local)',
+          reason: 'wrong password',
         });
       }
     });
@@ -386,6 +386,32 @@ describe('password hashes', () => {
       (await Promise.all(stays)).map((who) => who?.name),
       ['alice', 'alice'],
     );
+  });
+
+  it('are next for who comes from elsewhere, however many wait', async (t) => {
+    const bobs = hashOf('builder');
+    const { verifier, compared, begun } = watched(t, `${alice}bob:${bobs}\n`);
+    const known = { verifier: 'local', kind: 'human', groups: [], attributes: {} } as const;
+    const come = (username: string, address: string) =>
+      verifier.verify({ ...password(username, 'x'), connection: { address } }, o).then(
+        () => 'in',
+        () => 'refused',
+      );
+    const crowd = Array.from({ length: 208 }, (_, i) => come('alice', `2001:db8:0:${i % 26}::${i}`));
+    await begun(2);
+    const bob = come('bob', '2001:db8:1::1');
+    // Reads the file as bob's login does, and so is through after that is in the line.
+    for (let i = 0; i < 3; i++) await verifier.recheck({ ...known, name: 'bob' });
+    await begun(2);
+    compared[0]?.finish(true);
+    await begun(3);
+    assert.equal(compared[2]?.hash, bobs);
+    for (let i = 1; i < 202; i++) {
+      await until(() => compared[i] !== undefined);
+      compared[i]?.finish(true);
+    }
+    assert.equal(await bob, 'in');
+    assert.equal((await Promise.all(crowd)).filter((one) => one === 'refused').length, 7);
   });
 
   it('refuse who would be the 203rd, until others are through', async (t) => {

@@ -4,15 +4,16 @@ import { verify } from '@node-rs/bcrypt';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, ClientCredentials, Log, Principal, Verifier } from '../contracts/index.js';
+import { widerNetwork } from '../decorators/client-network.js';
+import { FairTurns } from '../decorators/fair-turns.js';
 import { untilAborted } from '../decorators/single-flight.js';
-import { Turns } from '../decorators/turns.js';
 import { describeError, RegistryError } from '../errors.js';
 import { ChangingFile } from '../settings/changing-file.js';
 import { readableFile } from '../settings/file-path.js';
 
 /** Under the four threads of libuv's pool, so that files and DNS never wait behind password hashes. */
 const concurrentHashes = 2;
-/** Waiting logins beyond this are told to come back: each costs tens of milliseconds of CPU. */
+/** Of all networks; waiting logins beyond this are told to come back: each costs tens of milliseconds of CPU. */
 const waitingHashes = 200;
 const maxFileSize = 4 * 1024 * 1024;
 /** bcrypt reads 72 bytes; far longer ones are not passwords but load. */
@@ -70,11 +71,19 @@ function costOf(hash: string, line: number): number {
 }
 
 export class HtpasswdVerifier implements Verifier {
+  readonly givesGroups = false;
   readonly #id: string;
   readonly #file: ChangingFile<Users>;
   readonly #compareHash: typeof verify;
-  readonly #turns = new Turns(concurrentHashes);
-  #comparisons = 0;
+  readonly #turns = new FairTurns({
+    atOnce: concurrentHashes,
+    waiting: waitingHashes,
+    refusal: () =>
+      new RegistryError('TOOMANYREQUESTS', {
+        retryAfter: 5,
+        reason: 'too many logins wait for a password hash',
+      }),
+  });
 
   /** @param compareHash bcrypt's; a test may watch it */
   constructor(id: string, file: ChangingFile<Users>, compareHash = verify) {
@@ -83,17 +92,18 @@ export class HtpasswdVerifier implements Verifier {
     this.#compareHash = compareHash;
   }
 
-  async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
+  async verify({ shown, connection }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     if (shown.kind !== 'password') return undefined;
     const users = await this.#users();
     const hash = users.hashes.get(shown.username);
     const password = shown.password.reveal();
     const matches =
       Buffer.byteLength(password) <= maxPasswordBytes &&
-      (await this.#compare(password, hash ?? users.dummy, o));
+      (await this.#compare(password, hash ?? users.dummy, connection.address, o));
     if (hash === undefined) return undefined;
     if (!matches) {
-      throw new RegistryError('UNAUTHORIZED', { reason: `wrong password (verifier ${this.#id})` });
+      const reason = 'wrong password';
+      throw new RegistryError('UNAUTHORIZED', { reason, knownUser: true });
     }
     return this.#principal(shown.username, hash);
   }
@@ -119,17 +129,8 @@ export class HtpasswdVerifier implements Verifier {
     }
   }
 
-  async #compare(password: string, hash: string, o: CallOptions): Promise<boolean> {
-    if (this.#comparisons >= concurrentHashes + waitingHashes) {
-      throw new RegistryError('TOOMANYREQUESTS', {
-        retryAfter: 5,
-        reason: 'too many logins wait for a password hash',
-      });
-    }
-    this.#comparisons++;
-    const comparison = this.#turns
-      .run(o, () => this.#compareHash(password, hash))
-      .finally(() => this.#comparisons--);
+  async #compare(password: string, hash: string, address: string, o: CallOptions): Promise<boolean> {
+    const comparison = this.#turns.run(widerNetwork(address), o, () => this.#compareHash(password, hash));
     // Who leaves is let go at once; a hash that was begun keeps its turn to its end.
     return untilAborted(comparison, o.signal);
   }

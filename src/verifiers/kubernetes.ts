@@ -7,7 +7,7 @@ import { unverifiedClaims } from '../protocol/jwt-form.js';
 import { duration } from '../settings/duration.js';
 import { namePattern } from '../settings/name-pattern.js';
 import { secretSource } from '../settings/secret-source.js';
-import { isSecureUrl, secureUrl } from '../settings/secure-url.js';
+import { expectedPlainIssuer, isPlainIssuer, isSecureUrl, secureUrl } from '../settings/secure-url.js';
 import { serverKeys } from '../settings/server-keys.js';
 import { type Claims, textsOf } from './claims/claim-path.js';
 import {
@@ -35,6 +35,7 @@ const config = z
     issuer: z
       .string({ error: expectedIssuer })
       .min(1, expectedIssuer)
+      .refine(isPlainIssuer, expectedPlainIssuer)
       .optional()
       .describe(
         'Whose tokens count: `iss` in them, character by character. Its keys are found by discovery, or at `server`. With `review` it may be left out.',

@@ -32,11 +32,11 @@ export const driver = defineDriver({
     const servers = new LdapServers(url, security, timeout, dependencies);
     const users = new ConnectionPool(servers, { atOnce: userConnections, keep: 0, prepare: async () => {} });
     const reader = new PrincipalReader(id, config);
-    if (bindDn !== undefined) return new TemplateVerifier({ id, users, reader, bindDn, timeout });
+    if (bindDn !== undefined) return new TemplateVerifier({ users, reader, bindDn, timeout });
     if (search === undefined) throw new Error('neither `search` nor `bindDn` is set');
     const prepare = await serviceBind(config, dependencies);
     const service = new ConnectionPool(servers, { atOnce: serviceConnections, keep: keepIdle, prepare });
-    return new SearchVerifier({ id, service, users, reader, search, usernameAttribute, timeout });
+    return new SearchVerifier({ service, users, reader, search, usernameAttribute, timeout });
   },
 });
 

@@ -77,6 +77,7 @@ interface Issued {
 }
 
 export class MtlsVerifier implements Verifier {
+  readonly givesGroups = false;
   readonly #id: string;
   readonly #settings: Omit<MtlsSettings, 'ca'>;
   readonly #authorities: Authorities;
@@ -173,6 +174,6 @@ export class MtlsVerifier implements Verifier {
   }
 
   #refused(reason: string): RegistryError {
-    return new RegistryError('UNAUTHORIZED', { reason: `${reason} (verifier ${this.#id})` });
+    return new RegistryError('UNAUTHORIZED', { reason });
   }
 }

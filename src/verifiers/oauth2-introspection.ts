@@ -4,20 +4,21 @@ import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from 
 import { RegistryError } from '../errors.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
 import { unverifiedClaims } from '../protocol/jwt-form.js';
+import { isOwnToken } from '../protocol/own-token.js';
 import type { Secret } from '../secret.js';
 import { duration } from '../settings/duration.js';
 import { secretSource } from '../settings/secret-source.js';
-import { secureUrl } from '../settings/secure-url.js';
+import { issuerUrl, secureUrl } from '../settings/secure-url.js';
 import { serverKeys } from '../settings/server-keys.js';
 import { claimKeys, principalOfClaims } from './claims/principal-of-claims.js';
 import { AuthorizationServer } from './oauth2/authorization-server.js';
 import { clientIdKey, clientKeys, openClient } from './oauth2/client-authentication.js';
 import { checkToken } from './oauth2/introspected-token.js';
-import { canBeAccessToken, isOurToken } from './oauth2/token-form.js';
+import { canBeAccessToken } from './oauth2/token-form.js';
 
 const config = z
   .strictObject({
-    issuer: secureUrl()
+    issuer: issuerUrl()
       .optional()
       .describe(
         'The authorization server, by the identifier in its discovery document; `iss` of a token must be it.',
@@ -109,6 +110,10 @@ export class OAuth2IntrospectionVerifier implements Verifier {
     return this.#config.tokenPrefix !== undefined && this.#tokenIn(credentials) !== undefined;
   }
 
+  get givesGroups(): boolean {
+    return this.#config.groupsClaim !== undefined;
+  }
+
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     o.signal.throwIfAborted();
     const token = this.#tokenIn(credentials);
@@ -134,7 +139,7 @@ export class OAuth2IntrospectionVerifier implements Verifier {
     const { tokenPrefix, passwords } = this.#config;
     const secret = shown.kind === 'bearer' ? shown.token : shown.password;
     const text = secret.reveal();
-    if (!canBeAccessToken(text) || isOurToken(text) || this.#isOfAnotherIssuer(text)) return undefined;
+    if (!canBeAccessToken(text) || isOwnToken(text) || this.#isOfAnotherIssuer(text)) return undefined;
     if (tokenPrefix !== undefined) return text.startsWith(tokenPrefix) ? secret : undefined;
     return shown.kind === 'bearer' || passwords ? secret : undefined;
   }

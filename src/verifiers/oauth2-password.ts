@@ -4,7 +4,7 @@ import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from 
 import { RegistryError } from '../errors.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
 import type { Secret } from '../secret.js';
-import { secureUrl } from '../settings/secure-url.js';
+import { issuerUrl, secureUrl } from '../settings/secure-url.js';
 import { serverKeys } from '../settings/server-keys.js';
 import type { Claims } from './claims/claim-path.js';
 import { claimKeys, principalOfClaims } from './claims/principal-of-claims.js';
@@ -19,7 +19,7 @@ const scopeGrammar = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
 const config = z
   .strictObject({
-    issuer: secureUrl()
+    issuer: issuerUrl()
       .optional()
       .describe('The provider, by the identifier in its discovery document; its endpoints are found there.'),
     tokenEndpoint: secureUrl().optional().describe('Where passwords are shown. Default: found by `issuer`.'),
@@ -107,6 +107,10 @@ export class OAuth2PasswordVerifier implements Verifier {
     this.#server = parts.server;
     this.#keys = parts.keys;
     this.#clock = parts.clock;
+  }
+
+  get givesGroups(): boolean {
+    return this.#config.groupsClaim !== undefined;
   }
 
   async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {

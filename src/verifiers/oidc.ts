@@ -15,7 +15,7 @@ import { HttpCaller } from '../outgoing/http-caller.js';
 import { unverifiedClaims } from '../protocol/jwt-form.js';
 import { duration } from '../settings/duration.js';
 import { readableFile } from '../settings/file-path.js';
-import { secureUrl } from '../settings/secure-url.js';
+import { issuerUrl, secureUrl } from '../settings/secure-url.js';
 import { serverKeys } from '../settings/server-keys.js';
 import { type Claims, textsOf } from './claims/claim-path.js';
 import { claimKeys, principalOfClaims } from './claims/principal-of-claims.js';
@@ -38,7 +38,7 @@ const expectedTrustDomain = 'expected a SPIFFE trust domain without a scheme, su
 
 const config = z
   .strictObject({
-    issuer: secureUrl()
+    issuer: issuerUrl()
       .optional()
       .describe(
         'Whose tokens count: `iss` in them, character by character. Its keys are found by discovery.',
@@ -125,8 +125,12 @@ class OidcVerifier implements Verifier {
     this.#settings = settings;
     this.#parts = parts;
     this.#notes = new Seldom(parts.clock, notePause);
-    const { issuer } = settings;
-    if (issuer !== undefined) this.openIdProvider = { issuer, fetch: parts.caller.fetch };
+    const { issuer, audiences } = settings;
+    if (issuer !== undefined) this.openIdProvider = { issuer, audiences, fetch: parts.caller.fetch };
+  }
+
+  get givesGroups(): boolean {
+    return this.#settings.groupsClaim !== undefined;
   }
 
   recognises({ shown }: ClientCredentials): boolean {
@@ -211,7 +215,7 @@ class OidcVerifier implements Verifier {
     const audiences = textsOf(aud).slice(0, 5).map(shortened);
     this.#notes.run(() =>
       log.info(
-        { id, audiences },
+        { id, audiences, expected: this.#settings.audiences },
         'a token of this issuer is for other audiences, and is left to other verifiers',
       ),
     );

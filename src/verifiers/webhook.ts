@@ -62,7 +62,7 @@ export class WebhookVerifier implements Verifier {
     if (shown === undefined) return undefined;
     const answer = await this.#ask(shown, o);
     if (answer.status < 200 || answer.status > 299) throw this.#noReview(answer);
-    const review = reviewFrom(answer.text);
+    const review = reviewFrom(answer.text, (name) => told(name, shown));
     if ('fault' in review) throw this.#unavailable(`its answer is no TokenReview: ${review.fault}`);
     return this.#principal(review, shown);
   }
@@ -135,7 +135,7 @@ export class WebhookVerifier implements Verifier {
   }
 
   #says(what: string): string {
-    return `the webhook ${this.#url.host} (verifier ${this.#parts.id}): ${what}`;
+    return `the webhook ${this.#url.host}: ${what}`;
   }
 }
 

@@ -88,6 +88,7 @@ test('explain takes an address and a time', async () => {
     );
   const allowed = await ask('--address', '10.1.2.3');
   assert.equal(allowed.code, 0);
+  assert.doesNotMatch(allowed.stdout, /^assumed/m);
   assert.match(allowed.stdout, /^decision +allowed by policy\.rules\[0\]$/m);
   const denied = await ask();
   assert.equal(denied.code, 1);
@@ -95,4 +96,39 @@ test('explain takes an address and a time', async () => {
     denied.stdout,
     /^condition {2}policy\.rules\[0\] does not allow pull: its condition is false$/m,
   );
+  assert.match(denied.stdout, /^assumed {4}address 127\.0\.0\.1$/m);
+  assert.match(denied.stdout, /^rule .* when principal\.[^\n]* timestamp\("2026-02-01T00:00:00Z"\)$/m);
+  const bare = await run(
+    ...['explain', '--config', configuration, '--as', 'ci:x', '--repository', 'team/a', '--action', 'pull'],
+  );
+  assert.match(bare.stdout, /^assumed {4}address 127\.0\.0\.1, the time is now, no attributes$/m);
+});
+
+test('check warns of groups that nobody can be in', async () => {
+  const file = join(directory, 'groups.yaml');
+  writeFileSync(
+    file,
+    `externalUrl: https://docker.example.com
+upstreams: { hub: { url: https://docker.io } }
+routes: [{ prefix: "", upstream: hub }]
+mergedVerifiers: [bare, sso]
+verifiers:
+  - { id: anyone, type: anonymous }
+  - { id: bare, type: ldap, url: "ldap://127.0.0.1", bindDn: "uid={username},dc=x" }
+  - { id: full, type: ldap, url: "ldap://127.0.0.1", bindDn: "uid={username},dc=x", groups: { attribute: memberOf } }
+  - { id: plain, type: oidc, issuer: "https://sso.example.com", audiences: [registry] }
+  - { id: sso, type: oidc, issuer: "https://sso.example.com", audiences: [registry], groupsClaim: groups }
+  - { id: own, type: exec, command: [/bin/true] }
+policy:
+  - { groups: ["full:a", "sso:a", "own:a", "merged"], repositories: ["**"], actions: [pull] }
+  - { names: ["anyone:*"], groups: ["sso:a", "bare:a"], repositories: ["**"], actions: [pull] }
+  - { groups: ["anyone:a", "plain:a"], repositories: ["**"], actions: [pull] }
+`,
+  );
+  const { code, stderr } = await run('check', '--config', file);
+  const about = ['[1].groups[1] bare', '[2].groups[0] anyone', '[2].groups[1] plain'].map((one) => {
+    const [at, id] = one.split(' ');
+    return `warning: groups.yaml: policy${at}: nobody is in it: as it is configured the verifier ${id} gives no groups\n`;
+  });
+  assert.deepEqual([code, stderr], [0, about.join('')]);
 });

@@ -5,7 +5,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { createAuthority } from '../../src/testing/certificates.js';
-import { startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
+import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { requireProgram } from '../../src/testing/programs.js';
 import { basic, type Front, startFront } from '../harness/index.js';
 import { registryClient, startOpenIdProvider } from '../identity/harness/openid-provider.js';
@@ -54,7 +54,7 @@ policy:
     },
   );
   const browser = await Chromium.start(workspace, program, { [host]: front.port });
-  return { front, browser };
+  return { front, browser, registry };
 }
 
 /** What `docker login` asks, and `docker pull` after it: the status, and what was granted. */
@@ -133,7 +133,7 @@ describe('signing in by browser', () => {
   test('Chromium', async (t) => {
     const program = requireProgram(t, 'chromium', 'chromium');
     if (program === undefined) return;
-    const { front, browser } = await start(t, program);
+    const { front, browser, registry } = await start(t, program);
 
     await t.test('with clicks: sign in, copy, create, revoke, sign out', async () => {
       const opened = await browser.open({ permissions: ['clipboard-read', 'clipboard-write'] });
@@ -164,6 +164,12 @@ describe('signing in by browser', () => {
       await page.getByRole('link', { name: 'Sign in again' }).click();
       await logIn(page);
       await page.getByRole('heading', { level: 1, name: 'Your tokens' }).waitFor();
+      await page.context().close();
+    });
+
+    await t.test('and then opening what somebody pushed: none of it runs', async () => {
+      const { page } = await browser.open();
+      await openPushed(registry, page);
       await page.context().close();
     });
 
@@ -213,6 +219,47 @@ async function goThrough(front: Front, { page }: OpenPage): Promise<void> {
   const cookies = await page.context().cookies(home);
   assert.deepEqual(
     cookies.filter(({ name }) => name.includes('registry')),
+    [],
+  );
+}
+
+/** A page that somebody pushed, in the browser of a signed-in person who was led to it with credentials. */
+async function openPushed(registry: MemoryRegistry, page: Page): Promise<void> {
+  await page.goto(home);
+  await page.getByRole('link', { name: 'Sign in' }).click();
+  await logIn(page);
+  await page.waitForURL(home);
+  const token = await createToken(page, 'for the link');
+  const script = 'document.title = "it ran"; fetch("/?it-ran", { credentials: "include" })';
+  const pushed = Buffer.from(`<!DOCTYPE html><title>pushed</title><script>${script}</script>`);
+  const { digest } = registry.putBlob('team/app', pushed);
+  const answer = { status: 200, body: pushed };
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(request.url()));
+  // From then on Chromium shows them to all of the host.
+  await page.goto(`https://alice:${token}@${host}/token?service=${host}`);
+  for (const [what, path, effect] of [
+    ['a blob as a page', `blobs/${digest}`, { headers: { 'content-type': 'text/html' } }],
+    ['a blob as a drawing', `blobs/${digest}`, { headers: { 'content-type': 'image/svg+xml' } }],
+    ['a blob without a type', `blobs/${digest}`, { headers: { 'content-type': '' } }],
+    [
+      'a manifest as a page',
+      'manifests/1',
+      { answer: { ...answer, headers: { 'content-type': 'text/html' } } },
+    ],
+    ['a manifest without a type', 'manifests/1', { answer }],
+  ] as const) {
+    const remove = registry.faults.add({ path }, effect);
+    const answered = page.waitForResponse((response) => response.url().includes(`/v2/team/app/${path}`));
+    await page.goto(`${home}v2/team/app/${path}`).catch((error: Error) => {
+      assert.match(error.message, /Download is starting/, what);
+    });
+    assert.equal((await answered).status(), 200, what);
+    assert.notEqual(await page.title(), 'it ran', what);
+    remove();
+  }
+  assert.deepEqual(
+    asked.filter((url) => url.includes('it-ran')),
     [],
   );
 }

@@ -366,6 +366,48 @@ describe('a sign-in', () => {
     });
   }
 
+  test('that may not be looked at now can be gone on with', async (t) => {
+    const { ask, signIn } = await start(t);
+    signIn.failure = new RegistryError('TOOMANYREQUESTS', { message: 'wait a minute', retryAfter: 42 });
+    const cookie = '__Host-registry-sign-in=sealed-state';
+    const answer = await ask('/sign-in/callback?code=alice', { headers: { cookie } });
+    assertPage(answer, 429);
+    assert.equal(answer.headers['retry-after'], '42');
+    assert.match(answer.text, /Wait a minute\./);
+    assert.deepEqual(cookiesOf(answer), []);
+  });
+
+  test('that is over leads to its session where it is reloaded', async (t) => {
+    const { ask, signIn, events } = await start(t);
+    const reloaded = await ask('/sign-in/callback?code=alice', { headers: { cookie: alice } });
+    assert.equal(reloaded.status, 303, reloaded.text);
+    assert.equal(reloaded.headers.location, '/');
+    assert.deepEqual(cookiesOf(reloaded), []);
+    assert.deepEqual([signIn.addresses, events], [[], []], 'it counts as a sign-in');
+    const other = `${alice}; __Host-registry-sign-in=sealed-state`;
+    const another = await ask('/sign-in/callback?code=bob', { headers: { cookie: other } });
+    assert.match(cookiesOf(another).join(), /session-bob/, 'nobody else can sign in there');
+    assertPage(await ask('/sign-in/callback?code=alice'), 400);
+  });
+
+  test('tells whose browser comes back', async (t) => {
+    const { ask, signIn } = await start(t);
+    const cookie = '__Host-registry-sign-in=sealed-state';
+    await ask('/sign-in/callback?code=alice', { headers: { cookie } });
+    assert.deepEqual(signIn.addresses, ['127.0.0.1']);
+  });
+
+  test('is told in our words in the audit log, and in those of others in the log alone', async (t) => {
+    const { ask, signIn, events, log } = await start(t);
+    signIn.failure = new SignInError('denied', 'you said no', 'the provider answered', '"ask the desk"');
+    const answer = await ask('/sign-in/callback?code=alice');
+    assertPage(answer, 403);
+    assert.doesNotMatch(answer.text, /ask the desk/);
+    assert.equal(events[0]?.reason, 'the provider answered');
+    assert.doesNotMatch(JSON.stringify(events), /ask the desk/);
+    assert.match(log.text, /the provider answered: .{0,2}"ask the desk/);
+  });
+
   test('by too many requests of an address', async (t) => {
     const { ask, events } = await start(t, { requestsPerAddress: 0 });
     const answer = await ask('/');

@@ -16,6 +16,8 @@ export class FakeSignIn implements SignIn {
   readonly attemptLife = 600_000;
   readonly provider: string;
   readonly issued = new Map<string, IssuedPersonalToken & { readonly owner: string }>();
+  /** Of the browsers that came back. */
+  readonly addresses: string[] = [];
   failure: Error | undefined;
   #count = 0;
 
@@ -28,7 +30,8 @@ export class FakeSignIn implements SignIn {
     return { location: new URL(`${this.provider}?state=one`), sealed: 'sealed-state' };
   }
 
-  async finish(callback: URL, sealed: string | undefined) {
+  async finish(callback: URL, sealed: string | undefined, { address }: { readonly address: string }) {
+    this.addresses.push(address);
     this.#fail();
     const name = callback.searchParams.get('code');
     if (sealed !== 'sealed-state' || name === null) {

@@ -397,6 +397,11 @@ describe('the settings', () => {
     ['both ways', { audiences, review, issuer, server: 'https://k8s.example.com' }, /cannot stand beside/],
     ['two places for keys', { audiences, issuer, server: issuer, jwksUri: issuer }, /from one place/],
     ['a token for nobody', { audiences, issuer, token: { env: 'TOKEN' } }, /shown to `server` alone/],
+    [
+      'an issuer’s document',
+      { audiences, issuer: `${issuer}/.well-known/openid-configuration` },
+      /leave out \/\.well-known/,
+    ],
     ['an issuer that is no URL', { audiences, issuer: 'kubernetes/serviceaccount' }, /no.* https URL/],
     ['a server over plain http', { audiences, issuer, server: 'http://k8s.example.com' }, /https/],
     ['a review over plain http', { audiences, review: { ...review, server: 'http://k8s' } }, /https/],

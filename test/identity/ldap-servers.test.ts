@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Verifier } from '../../src/contracts/index.js';
+import type { RegistryError } from '../../src/errors.js';
 import { createAuthority } from '../../src/testing/certificates.js';
 import { failureOf, options } from '../../src/testing/conformance/suite.js';
 import { passwordCredentials } from '../../src/testing/conformance/verifier.js';
@@ -128,7 +129,11 @@ describe('TLS to a directory', () => {
     if (slapd === undefined) return;
     const url = slapd.url.replace('ldap:', 'ldaps:');
     const { verifier } = await openVerifier(t, driver, searching(slapd, { url }));
-    await refusedBy(verifier.verify(alice, o), 'UNAVAILABLE', /is it ldap:\/\//);
+    await refusedBy(
+      verifier.verify(alice, o),
+      'UNAVAILABLE',
+      /is it ldap:\/\/.*is the server behind it down\?$/,
+    );
   });
 });
 
@@ -218,6 +223,43 @@ describe('a directory that goes away', () => {
       assert.equal((await verifier.verify(alice, o))?.name, 'alice');
       await slapd.restart();
       assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+    });
+  }
+
+  for (const [mode, settingsOf, bound] of [
+    ['search', searching, 4],
+    ['a DN template', byTemplate, 16],
+  ] as const) {
+    it(`that hangs is waited for by few, and found again by the next, by ${mode}`, async (t) => {
+      const slapd = await directory(t);
+      if (slapd === undefined) return;
+      const relay = await startRelay(t, slapd.secureUrl);
+      const more = { url: relay.url, startTls: false, ca: slapd.ca, timeout: '1500ms' };
+      const { verifier } = await openVerifier<unknown>(t, driver as never, settingsOf(slapd, more));
+      assert.equal((await verifier.verify(alice, o))?.name, 'alice');
+      for (let round = 1; round <= 2; round++) {
+        relay.freeze();
+        const before = relay.connections();
+        const logins = Array.from({ length: 60 }, () => failureOf(() => verifier.verify(alice, options())));
+        const reasons = (await Promise.all(logins)).map((error) => (error as RegistryError).reason ?? '');
+        const atOnce = reasons.filter((reason) =>
+          /^every server of the directory failed lately.* trying them again \(no answer from 127\.0\.0\.1:\d+: /.test(
+            reason,
+          ),
+        );
+        assert.ok(atOnce.length >= 60 - bound - 2, `only ${atOnce.length}: ${reasons.join('\n')}`);
+        assert.ok(relay.connections() - before <= bound + 2, `${relay.connections() - before} connections`);
+        await sleep(0); // whose time is over is told so before it has left
+        const trial = await failureOf(() => verifier.verify(alice, o));
+        assert.match((trial as RegistryError).reason ?? '', /^no answer/);
+        relay.thaw();
+        assert.equal((await verifier.verify(alice, o))?.name, 'alice', 'the first after its return');
+        const all = await Promise.all(Array.from({ length: 20 }, () => verifier.verify(alice, o)));
+        assert.ok(
+          all.every((one) => one?.name === 'alice'),
+          'somebody was refused',
+        );
+      }
     });
   }
 
@@ -317,6 +359,36 @@ describe('connections', () => {
       await sleep(100);
       assert.equal(relay.connections(), bound);
       for (const one of leaving) one.abort(new Error('left'));
+      await Promise.all(logins);
+    });
+  }
+
+  for (const [mode, settings, bound] of [
+    ['search', { search: { base: people } }, 4],
+    ['a DN template', { bindDn: `uid={username},${people}` }, 16],
+  ] as const) {
+    it(`are next for who comes from elsewhere, by ${mode}`, async (t) => {
+      const asked: string[] = [];
+      const server = await startServer(t, (socket) => {
+        socket.on('data', (bytes) =>
+          asked.push(/alice|crowd/.exec(bytes.toString('latin1'))?.[0] ?? 'other'),
+        );
+      });
+      const url = `ldap://${server}`;
+      const { verifier } = await openVerifier(t, driver, { url, timeout: '1m', ...settings });
+      const come = (username: string, address: string, leaving: AbortController) =>
+        failureOf(() =>
+          verifier.verify({ ...passwordCredentials(username, 'x'), connection: { address } }, leaving),
+        );
+      const leaving = Array.from({ length: 40 }, () => new AbortController());
+      const logins = leaving.map((one, i) => come('crowd', `2001:db8:0:${i % 5}::${i}`, one));
+      assert.ok(await waitFor(() => asked.length >= bound, 5_000), `only ${asked.length}`);
+      const alone = new AbortController();
+      logins.push(come('alice', '192.0.2.1', alone));
+      leaving[0]?.abort(new Error('left'));
+      assert.ok(await waitFor(() => asked.length > bound, 5_000), 'nobody was next');
+      assert.deepEqual(asked.slice(bound), ['alice']);
+      for (const one of [...leaving, alone]) one.abort(new Error('left'));
       await Promise.all(logins);
     });
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { ThrottleVerifier } from '../../src/decorators/throttle-verifier.js';
 import { keepsSecret } from '../../src/testing/conformance/suite.js';
 import {
   bearerCredentials,
@@ -312,6 +313,10 @@ describe('what the token endpoint says', () => {
     [403, { error: 'invalid_grant' }, 'UNAUTHORIZED', /refuses/],
     [200, { error: 'invalid_grant', access_token: 'x' }, 'UNAUTHORIZED', /refuses/],
     [403, { error: 'access_denied' }, 'UNAUTHORIZED', /denies/],
+    [401, { error: 'invalid_credentials' }, 'UNAUTHORIZED', /words of its own \(invalid_credentials\)/],
+    [401, { error: 'unauthorized', error_description: 'Bad credentials' }, 'UNAUTHORIZED', /Bad credentials/],
+    [403, { error: 'invalid_user_password' }, 'UNAUTHORIZED', /invalid_user_password/],
+    [401, { error: 'constructor' }, 'UNAUTHORIZED', /constructor/],
     [400, { error: 'interaction_required' }, 'UNAUTHORIZED', /second factor/],
     [403, { error: 'mfa_required' }, 'UNAUTHORIZED', /second factor/],
     [
@@ -325,6 +330,13 @@ describe('what the token endpoint says', () => {
     [400, { error: 'unsupported_grant_type' }, 'UNAVAILABLE', /no password grant/],
     [400, { error: 'invalid_scope' }, 'UNAVAILABLE', /scopes/],
     [400, { error: 'invalid_request' }, 'UNAVAILABLE', /endpoint/],
+    [401, { error: 'unauthorized_client' }, 'UNAVAILABLE', /allow this/],
+    [403, { error: 'invalid_scope' }, 'UNAVAILABLE', /scopes/],
+    [400, { error: 'invalid_target' }, 'UNAVAILABLE', /endpoint/],
+    [401, { error: 'temporarily_unavailable' }, 'UNAVAILABLE', /in trouble/],
+    [401, {}, 'UNAVAILABLE', /our own client credentials\? \(HTTP status 401\)/],
+    [401, { error: '' }, 'UNAVAILABLE', /our own client credentials/],
+    [403, { error: { code: 1 } }, 'UNAVAILABLE', /our own client credentials/],
     [400, { error: 'constructor' }, 'UNAVAILABLE', /constructor/],
     [400, { error: { code: 1 } }, 'UNAVAILABLE', /HTTP status 400/],
     [429, {}, 'TOOMANYREQUESTS', /slows us down/],
@@ -333,9 +345,30 @@ describe('what the token endpoint says', () => {
   for (const [status, body, code, reason] of cases) {
     it(`${status} ${JSON.stringify(body).slice(0, 60)} is ${code}`, async (t) => {
       const { verifier } = await scripted(t, (_request, response) => json(response, status, body));
-      await refusedBy(verifier.verify(alice, o), code, reason);
+      const error = await refusedBy(verifier.verify(alice, o), code, reason);
+      assert.equal(error.knownUser, false);
+      assert.equal(error.countsAsGuess, code === 'UNAVAILABLE', 'guessing is free');
     });
   }
+
+  it('lets nobody guess for nothing, whatever it says, unless it is in trouble', async (t) => {
+    for (const [status, body, last] of [
+      [401, '', 'TOOMANYREQUESTS'],
+      [400, '{"error":"bad_credentials"}', 'TOOMANYREQUESTS'],
+      [400, '{"error":"invalid_request"}', 'TOOMANYREQUESTS'],
+      [403, '<h1>Forbidden</h1>', 'TOOMANYREQUESTS'],
+      [200, '{"success":false}', 'TOOMANYREQUESTS'],
+      [302, '', 'TOOMANYREQUESTS'],
+      [500, '{"error":"invalid_grant"}', 'UNAVAILABLE'],
+      [503, '', 'UNAVAILABLE'],
+    ] as const) {
+      const { verifier } = await scripted(t, (_request, response) => response.writeHead(status).end(body));
+      const throttled = new ThrottleVerifier(verifier, { now: () => Date.now() });
+      const guess = (text: string) => throttled.verify(passwordCredentials('alice', text), o);
+      for (let i = 0; i < 10; i++) await assert.rejects(guess(`x${i}`), { code: 'UNAVAILABLE' }, body);
+      await assert.rejects(guess('x10'), { code: last }, `${status} ${body}`);
+    }
+  });
 
   for (const [given, told] of [
     ['7', 7],

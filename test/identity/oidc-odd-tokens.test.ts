@@ -199,6 +199,7 @@ describe('tokens that are left to other verifiers', () => {
     for (let i = 0; i < 5; i++) await verifier.verify(credentials, o);
     assert.equal(log.at('info').length, 1, log.text);
     assert.match(log.text, /https:\/\/api\.example\.com/);
+    assert.match(log.text, /"expected":\["registry"/);
     assert.ok(log.text.length < 1500, `a line of ${log.text.length} characters`);
   });
 });

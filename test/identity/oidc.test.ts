@@ -105,6 +105,7 @@ describe('oidc, with a real provider', () => {
     clock.advance(minute + 1_000);
     const error = await rejectsWith(() => verifier.verify(bearerCredentials(token), o), 'UNAUTHORIZED');
     assert.match(error.reason ?? '', /has expired \d{4}-\d\d-\d\dT/);
+    assert.equal(describeError(error), `UNAUTHORIZED: ${error.reason}`, 'nothing else is logged');
   });
 
   it('lets people sign in by browser there', async (t) => {

@@ -8,6 +8,7 @@ import { proxyClient, revoke, startOAuth2Provider, tokenFor } from './harness/oa
 import { MovableClock } from './harness/open-oidc.js';
 import { registryClient, startOpenIdProvider } from './harness/openid-provider.js';
 import { signInForToken } from './harness/personal-token.js';
+import { startRelay } from './harness/relay.js';
 import { people, startSlapd } from './harness/slapd.js';
 import { countOf, login, logins, startJudging } from './harness/token-logins.js';
 
@@ -33,13 +34,14 @@ describe('a directory that is stopped and started again', () => {
     await slapd.addGroup('developers', members);
     const { secureUrl, ca, service } = slapd;
     const users = await htpasswd(Object.fromEntries([robot, alice, bobElsewhere]));
-    const open = () =>
+    const open = (url = secureUrl, timeout = '10s') =>
       startJudging(t, {
         verifiers: `
   - id: corp
     type: ldap
-    url: ${secureUrl}
+    url: ${url}
     ca: ${ca}
+    timeout: ${timeout}
     bind: { dn: "${service.dn}", password: { file: "${service.passwordFile}" } }
     search: { base: "${people}" }
     groups: { attribute: memberOf }
@@ -76,6 +78,10 @@ describe('a directory that is stopped and started again', () => {
       assert.deepEqual(await logins(front, all), judged);
     }
     assert.match(front.log(), /UNAVAILABLE: no answer from 127\.0\.0\.1:\d+: connect ECONNREFUSED/);
+    for (const status of [401, 503]) {
+      const line = await front.logLine((one) => one.event === 'token' && one.status === status);
+      assert.deepEqual([line.verifier, line.principal], ['corp', undefined]);
+    }
     assert.ok(!front.log().includes(slapd.service.password), 'a password is in the log');
   });
 
@@ -92,6 +98,29 @@ describe('a directory that is stopped and started again', () => {
     assert.equal(await login(front, ...alice), 503);
     await slapd.restart();
     assert.deepEqual(await logins(front, [alice, bob]), [good('corp:alice'), good('corp:bob')]);
+  });
+
+  it('is waited for by few while it hangs', async (t) => {
+    const parts = await setUp(t, '{ accepted: 0s, refused: 0s }');
+    if (parts === undefined) return;
+    const { slapd, open } = parts;
+    const relay = await startRelay(t, slapd.secureUrl);
+    const front = await open(relay.url, '1500ms');
+    assert.deepEqual(await logins(front, [alice, robot]), [good('corp:alice'), good('robots:robot-1')]);
+    relay.freeze();
+    const before = relay.connections();
+    const crowd = Array.from({ length: 60 }, (_, i) => login(front, `user-${i}`, 'a password'));
+    const robots = login(front, ...robot);
+    assert.deepEqual(new Set(await Promise.all(crowd)), new Set([503]));
+    assert.equal(await robots, good('robots:robot-1'));
+    assert.ok(relay.connections() - before <= 10, `${relay.connections() - before} waited`);
+    const lines = front
+      .log()
+      .split('\n')
+      .filter((line) => line.includes('another login is trying them again'));
+    assert.ok(lines.length >= 50, `${lines.length} were told at once`);
+    relay.thaw();
+    assert.deepEqual(await logins(front, [alice, wrong]), [good('corp:alice'), 401]);
   });
 
   it('does not keep the proxy from starting', async (t) => {

@@ -156,6 +156,11 @@ for (const [what, settings, told] of [
     'signIn.verifier: people cannot sign in by browser with the verifier corp; name one of type oidc',
   ],
   [
+    'a verifier that takes no ID token of the sign-in',
+    `verifiers: [${oidc}]\nsignIn: { verifier: corp, clientId: docker }\n${kept}`,
+    'signIn.clientId: the verifier corp takes no ID token for docker; add that to its audiences',
+  ],
+  [
     'an empty client secret',
     `verifiers: [${oidc}]\n${signIn}, clientSecret: { file: empty } }\n${kept}`,
     'signIn.clientSecret: cannot read EMPTY: it is empty',

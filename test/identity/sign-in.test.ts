@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { SignInError } from '../../src/sign-in/sign-in-error.js';
@@ -85,7 +85,50 @@ describe('signing in by browser', () => {
     const { service, attempt } = await startSignIn(t, provider, { signIn: scopes });
     const { callback, sealed } = await attempt();
     await service.finish(callback, sealed, o);
-    await refused(service.finish(callback, sealed, o), 'expired', /invalid_grant/);
+    const asked = provider.requests.length;
+    await refused(service.finish(callback, sealed, o), 'expired', /used before/);
+    assert.equal(provider.requests.length, asked, 'the provider was asked again');
+  });
+
+  test('asks the provider once for an attempt, whatever codes a browser makes up', async (t) => {
+    const provider = await startSignInProvider();
+    t.after(() => provider.close());
+    const { service } = await startSignIn(t, provider, { signIn: scopes });
+    const exchanges = () => provider.requests.filter((request) => request === 'POST /token').length;
+    const { location, sealed } = await service.begin(o);
+    for (let i = 0; i < 30; i++) {
+      const made = madeUp(location, `code-${i}`);
+      await refused(service.finish(made, sealed, o), 'expired', i === 0 ? /invalid_grant/ : /used before/);
+    }
+    assert.equal(exchanges(), 1);
+  });
+
+  test('asks the provider no more for a network whose codes are made up, for a minute', async (t) => {
+    const provider = await startSignInProvider();
+    t.after(() => provider.close());
+    const { service, attempt, clock } = await startSignIn(t, provider, { signIn: scopes });
+    const exchanges = () => provider.requests.filter((request) => request === 'POST /token').length;
+    const finishMadeUp = async (i: number) => {
+      const { location, sealed } = await service.begin(o);
+      const address = `2001:db8::${i.toString(16)}`;
+      const finish = service.finish(madeUp(location, `code-${i}`), sealed, { ...o, address });
+      return finish.then(
+        () => assert.fail('it passed'),
+        (error: Error & { code?: string }) => error.code ?? error.name,
+      );
+    };
+    const outcomes = await Promise.all(Array.from({ length: 30 }, (_, i) => finishMadeUp(i)));
+    assert.equal(outcomes.filter((outcome) => outcome === 'TOOMANYREQUESTS').length, 10, String(outcomes));
+    assert.equal(exchanges(), 20);
+    const { callback, sealed } = await attempt();
+    const there = { ...o, address: '2001:db8::ffff' };
+    await assert.rejects(service.finish(callback, sealed, there), {
+      ...{ name: 'RegistryError', code: 'TOOMANYREQUESTS', status: 429 },
+    });
+    const other = await attempt('bob');
+    assert.ok((await service.finish(other.callback, other.sealed, o)).session, 'nobody elsewhere gets in');
+    clock.advance(minute);
+    assert.ok((await service.finish(callback, sealed, there)).session, 'the attempt was used up');
   });
 
   test('asks a browser that is elsewhere to begin anew', async (t) => {
@@ -113,7 +156,6 @@ describe('signing in by browser', () => {
     const provider = await startSignInProvider();
     t.after(() => provider.close());
     const { service, attempt, log } = await startSignIn(t, provider, { signIn: scopes });
-    const { callback, sealed } = await attempt();
     for (const [what, change, kind, reason] of [
       ['no state', { state: null }, 'expired', /the state/],
       ['an empty state', { state: '' }, 'expired', /the state/],
@@ -129,17 +171,17 @@ describe('signing in by browser', () => {
       ['another code', { code: 'x' }, 'expired', /invalid_grant/],
       ['an ID token at once', { code: null, id_token: 'x.y.z' }, 'unavailable', /not supported/],
     ] as const) {
-      const changed = new URL(callback);
+      const { callback: changed, sealed } = await attempt();
       for (const [name, value] of Object.entries(change)) {
         if (value === null) changed.searchParams.delete(name);
         else changed.searchParams.set(name, value);
       }
       await refused(service.finish(changed, sealed, o), kind, reason, what);
     }
-    const twice = new URL(callback);
-    twice.searchParams.append('code', 'x');
-    await refused(service.finish(twice, sealed, o), 'refused', /code/, 'two codes');
-    assert.ok(!log.text.includes(callback.searchParams.get('code') ?? ''), 'a code is in the log');
+    const twice = await attempt();
+    twice.callback.searchParams.append('code', 'x');
+    await refused(service.finish(twice.callback, twice.sealed, o), 'refused', /code/, 'two codes');
+    assert.ok(!log.text.includes(twice.callback.searchParams.get('code') ?? ''), 'a code is in the log');
   });
 
   test('takes no ID token that was made for another attempt', async (t) => {
@@ -155,9 +197,9 @@ describe('signing in by browser', () => {
 
   for (const [what, settings, reason] of [
     [
-      'an audience that is not the client',
-      { audiences: '[another]' },
-      /audiences must have signIn\.clientId/,
+      'tokens of a trust domain',
+      { verifier: 'trustDomain: example.org' },
+      /audiences must have signIn\.clientId, and its issuer must be written/,
     ],
     ['a claim they have not', { verifier: 'requiredClaims: { groups: admins }' }, /the claim groups/],
     ['a name they have not', { verifier: 'usernameClaim: employee' }, /the claim employee/],
@@ -211,16 +253,38 @@ describe('signing in by browser', () => {
     assert.ok((await signIn()).session, 'not after it is there again');
   });
 
+  test('is not possible while nothing can be stored; the cause is for the log alone', async (t) => {
+    const provider = await startSignInProvider();
+    t.after(() => provider.close());
+    const { attempt, service, directory } = await startSignIn(t, provider, {
+      ...{ signIn: scopes, others: 'state: { type: file, path: state }' },
+    });
+    const { callback, sealed } = await attempt();
+    rmSync(join(directory, 'state'), { recursive: true });
+    const outcome = service.finish(callback, sealed, o);
+    await refused(outcome, 'unavailable', /^cannot (?:read|write) the state in /);
+    await outcome.catch(({ said }: SignInError) => assert.match(said ?? '', /ENOENT/));
+  });
+
   test('ends with whoever waits', async (t) => {
     const provider = await startSignInProvider();
     t.after(() => provider.close());
     const { service, attempt } = await startSignIn(t, provider, { signIn: scopes });
     const { callback, sealed } = await attempt();
     const gone = AbortSignal.abort(new Error('gone'));
-    await assert.rejects(service.finish(callback, sealed, { signal: gone }), /gone/);
+    await assert.rejects(service.finish(callback, sealed, { ...o, signal: gone }), /gone/);
     await assert.rejects(service.begin({ signal: gone }), /gone/);
   });
 });
+
+/** Where a browser comes back to with a code of its own. */
+function madeUp(location: URL, code: string): URL {
+  const callback = new URL('https://docker.test/sign-in/callback');
+  callback.search = new URLSearchParams({
+    ...{ code, state: location.searchParams.get('state') ?? '', iss: location.origin },
+  }).toString();
+  return callback;
+}
 
 /** A SignInError of this kind; its message is one for a page, its reason one for the log, and neither has a secret. */
 export async function refused(
@@ -236,6 +300,8 @@ export async function refused(
   assert.equal(error.name, 'SignInError', `${what}: ${error.stack}`);
   assert.equal(error.kind, kind, `${what}: ${error.reason}`);
   assert.match(error.reason, reason, what);
+  // The log and the audit log have the code beside it.
+  assert.doesNotMatch(error.reason, /UNAVAILABLE|UNAUTHORIZED/, what);
   assert.match(error.message, /^[A-Z][\w ,:’.-]+\.$/, what);
   assert.equal(error.cause, undefined, `${what}: the cause may hold tokens`);
 }

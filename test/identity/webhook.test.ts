@@ -173,9 +173,14 @@ describe('an answer', () => {
   }
 
   for (const [name, body, code, reason] of [
-    ['says no', review({ authenticated: false }), 'UNAUTHORIZED', /corp\): it is not authenticated$/],
+    [
+      'says no',
+      review({ authenticated: false }),
+      'UNAUTHORIZED',
+      /^the webhook 127\.0\.0\.1:\d+: it is not authenticated$/,
+    ],
     ['says nothing', review({}), 'UNAUTHORIZED', /it is not authenticated$/],
-    ['says why', review({ error: 'locked\nout' }), 'UNAUTHORIZED', /corp\): locked$/],
+    ['says why', review({ error: 'locked\nout' }), 'UNAUTHORIZED', /: locked$/],
     ['is for others', review({ ...yes, audiences: ['b'] }), 'UNAUTHORIZED', /for another audience$/],
     ['has no name', review({ authenticated: true, user: {} }), 'UNAVAILABLE', /no status\.user\.username$/],
     ['has no user', review({ authenticated: true }), 'UNAVAILABLE', /no status\.user\.username$/],
@@ -244,16 +249,38 @@ describe('an answer', () => {
 
   it('that tells the password does not carry it on', async (t) => {
     const { verifier } = await open(t, ({ body }, response) =>
-      json(
-        response,
-        200,
-        review({ error: `not ${(JSON.parse(body) as { spec: { token: string } }).spec.token}` }),
-      ),
+      json(response, 200, review({ error: `not ${shownIn(body)}` })),
     );
-    const error = await refusedBy(verifier.verify(alice, o), 'UNAUTHORIZED', /: not \[secret\]$/);
+    const error = await refusedBy(verifier.verify(alice, o), 'UNAUTHORIZED', /: withheld: [\w ]+$/);
     keepsSecret(error, password);
   });
+
+  it('that has the password for a name does not carry it on', async (t) => {
+    const { verifier } = await open(t, ({ body }, response) =>
+      json(response, 200, review({ ...yes, user: { ...yes.user, extra: { [shownIn(body)]: 'b' } } })),
+    );
+    const error = await refusedBy(
+      verifier.verify(alice, o),
+      'UNAVAILABLE',
+      /status\.user\.extra\.withheld: /,
+    );
+    keepsSecret(error, password);
+  });
+
+  it('to a password of one letter leaves our own words whole', async (t) => {
+    const { verifier } = await open(t, (_, response) => json(response, 200, review({ error: 'locked' })));
+    const short = passwordCredentials('alice', 'a');
+    await refusedBy(
+      verifier.verify(short, o),
+      'UNAUTHORIZED',
+      /^the webhook 127[\d.:]+: withheld: it may repeat/,
+    );
+  });
 });
+
+function shownIn(body: string): string {
+  return (JSON.parse(body) as { spec: { token: string } }).spec.token;
+}
 
 describe('settings', () => {
   const url = 'https://auth.example.com/review';

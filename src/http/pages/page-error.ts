@@ -14,8 +14,10 @@ const kinds = {
 export function knownError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error;
   if (!(error instanceof SignInError)) return new RegistryError('UNKNOWN');
-  const { kind, message, reason, cause } = error;
+  const { kind, message, reason, said } = error;
   const { code, status } = kinds[kind];
+  // As the cause, which the log tells and the audit log does not.
+  const cause = said === undefined ? undefined : new Error(said);
   return new RegistryError(code, { status, message, reason, cause });
 }
 

@@ -62,8 +62,9 @@ export class PageServer {
       ...(known.status === 405 && { allow: route.methods.join(', ') }),
       ...(known.retryAfter !== undefined && { 'retry-after': String(known.retryAfter) }),
     };
-    // A sign-in that failed is not gone on with.
-    const cleared = route.name === 'callback' ? [cookies.clear('sign-in')] : [];
+    // A sign-in that failed is not gone on with; one that was not looked at can be.
+    const isOver = route.name === 'callback' && known.code !== 'TOOMANYREQUESTS';
+    const cleared = isOver ? [cookies.clear('sign-in')] : [];
     return { ...(await send(exchange, { ...answer, headers, cookies: cleared })), error: known };
   }
 }

@@ -54,9 +54,12 @@ export class SignInPages {
 
   async finish(): Promise<PageAnswer> {
     const { exchange, origin, cookies, record } = this.#context;
+    // Reloaded: that sign-in is over, and has brought the session.
+    if (cookies.read('sign-in') === undefined && this.#session() !== undefined) return redirect(303, '/');
     const query = exchange.request.url?.split('?').slice(1).join('?') ?? '';
     const callback = new URL(`${origin}/sign-in/callback?${query}`);
-    const { session, cookie, issued } = await this.#signIn.finish(callback, cookies.read('sign-in'), this.#o);
+    const o = { ...this.#o, address: exchange.connection.address };
+    const { session, cookie, issued } = await this.#signIn.finish(callback, cookies.read('sign-in'), o);
     this.#note(session);
     record.hasSignedIn = true;
     const set = [cookies.clear('sign-in'), cookies.set('session', cookie, this.#signIn.sessionLife)];

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { Principal, RequestContext } from '../../contracts/index.js';
 import type { Action } from '../../reference/scope.js';
 import { Condition } from './condition.js';
+import { Outcomes } from './outcomes.js';
 import { PrincipalValue, RequestValue } from './variables.js';
 
 const alice: Principal = {
@@ -29,6 +31,8 @@ function variables(who = alice, action: Action = 'pull') {
   return { principal: new PrincipalValue(who), request, repository: 'team/app', action };
 }
 
+const written = (entries: number) => Array.from({ length: entries }, (_, i) => `"${i}"`).join(', ');
+
 const yes = true;
 const no = false;
 
@@ -46,6 +50,8 @@ describe('a condition', () => {
     ['principal.groups.exists(g, g.startsWith("o"))', yes],
     ['principal.groups.all(g, g in ["dev"])', no],
     ['principal.groups.exists(g, ["de", "x"].exists(p, g.startsWith(p)))', yes],
+    [`principal.groups.exists(g, [${written(9)}, "dev"].exists(p, g == p))`, yes],
+    [`[${written(50)}].exists(p, p == "49")`, yes],
     ['size(principal.groups) == 2', yes],
     ['principal.attributes.branch == "main"', yes],
     ['principal.attributes["odd name"] == "x"', yes],
@@ -129,6 +135,18 @@ describe('a condition', () => {
     assert.equal(parse('"g1" in principal.groups').evaluate(variables(who)).holds, true);
   });
 
+  it('with a loop fails for an attribute of very many values that it looks at', () => {
+    const who = {
+      ...alice,
+      attributes: { many: Array.from({ length: 1001 }, (_, i) => `${i}`), tags: ['a'] },
+    };
+    const outcome = (text: string) => parse(text).evaluate(variables(who));
+    assert.match(outcome('principal.attributes.many.exists(m, m == "1")').failure ?? '', /1000 values/);
+    assert.match(outcome('principal.attributes.exists(k, k == "many")').failure ?? '', /1000 values/);
+    assert.deepEqual(outcome('principal.attributes.tags.exists(m, m == "a")'), { holds: true });
+    assert.deepEqual(outcome('"1" in principal.attributes.many'), { holds: true });
+  });
+
   it('says nothing in several lines, and nothing long', () => {
     const name = `x\n${'y'.repeat(5000)}`;
     const { failure = '' } = parse('bool(principal.name)').evaluate(variables({ ...alice, name }));
@@ -163,6 +181,15 @@ describe('a text that is no condition', () => {
     ['principal.groups.all(a, principal.groups.exists(b, a == b))', /a loop in a loop/],
     ['principal.groups.all(a, a.split("").exists(b, b == "x"))', /a loop in a loop/],
     ['[1].all(a, [2].all(b, [3].all(c, a < b)))', /a loop in a loop/],
+    [`principal.groups.exists(g, [${written(11)}].exists(p, g == p))`, /a loop in a loop.* 10 entries/],
+    [
+      `principal.groups.exists(g, [${written(6)}].exists(p, g == p) || [${written(5)}].exists(p, g == p))`,
+      /a loop in a loop.* 10 entries/,
+    ],
+    [
+      `${`principal.groups.exists(g, [${written(6)}].exists(p, g == p)) || `.repeat(2)}false`,
+      /a loop in a loop.* 10 entries/,
+    ],
     ['cel.bind(p, principal, p.name == "x")', /cel\.bind\(\) cannot be used/],
     ['[principal.?name] == []', /Expected IDENTIFIER/],
     [`"${'x'.repeat(2000)}" == action`, /at most 2000 characters/],
@@ -253,4 +280,56 @@ it('matches in a time that a client cannot stretch', { timeout: 60_000 }, () => 
   assert.deepEqual(condition.evaluate(variables(who)), { holds: false });
   const longer = { ...alice, attributes: { text: 'a'.repeat(4097) } };
   assert.match(condition.evaluate(variables(longer)).failure ?? '', /longer than 4096/);
+});
+
+describe('outcomes for one principal', () => {
+  const texts = [
+    'principal.name == "alice"',
+    'principal.attributes.absent == "x"',
+    'principal.attributes.absent == "x" || repository == "a"',
+    'repository == "a" || repository == "push"',
+    'action == "push"',
+    'action == "push" && principal.groups.exists(g, repository == g)',
+    '[1].exists(repository, repository == 1)',
+    '["pull"].exists(one, one == action)',
+    '{"pull": true}[action]',
+    'has(principal.attributes.branch) && [repository].exists(one, one.startsWith("a"))',
+  ];
+
+  it('are those of plain evaluation, whatever came before', () => {
+    const conditions = texts.map(parse);
+    const question = fc.tuple(
+      fc.constantFrom(...conditions),
+      fc.constantFrom('a', 'a/b', 'dev', 'push'),
+      fc.constantFrom<Action>('pull', 'push', 'delete'),
+    );
+    fc.assert(
+      fc.property(fc.array(question, { maxLength: 40 }), (questions) => {
+        const outcomes = new Outcomes(variables());
+        for (const [condition, repository, action] of questions) {
+          const plain = condition.evaluate({ ...variables(), repository, action });
+          assert.deepEqual(outcomes.of(condition, { repository, action }), plain, condition.text);
+        }
+      }),
+    );
+  });
+
+  for (const [text, expected] of [
+    ['principal.name == "alice"', 1],
+    ['principal.attributes.absent == "x"', 1],
+    ['action == "push"', 3],
+    ['repository == "a"', 4],
+    ['repository == "a" && action == "push"', 12],
+  ] as const) {
+    it(`of ${text} for 4 repositories and 3 actions take ${expected} evaluations`, (t) => {
+      const { mock } = t.mock.method(Condition.prototype, 'evaluate');
+      const [condition, outcomes] = [parse(text), new Outcomes(variables())];
+      for (let i = 0; i < 2; i++) {
+        for (const repository of ['a', 'b', 'c', 'push'])
+          for (const action of ['pull', 'push', 'delete'] as const)
+            outcomes.of(condition, { repository, action });
+      }
+      assert.equal(mock.callCount(), expected);
+    });
+  }
 });

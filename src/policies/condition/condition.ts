@@ -9,8 +9,8 @@ import type { Variables } from './variables.js';
 
 /** Characters. */
 const maxLength = 2_000;
-/** Groups of a principal that a condition with a loop is tried on. */
-const maxLoopedGroups = 1_000;
+/** Groups of a principal, and values of an attribute, that a condition with a loop is tried on. */
+const maxLooped = 1_000;
 
 /** Whether a condition holds; `failure` where it could not be told, in one line: then it does not. */
 export type Outcome = { readonly holds: boolean; readonly failure?: undefined } | Failed;
@@ -30,14 +30,20 @@ export class Condition {
   readonly text: string;
   /** What of a principal it can look at. */
   readonly sights: Sights;
+  /** What beside the principal and the request makes a difference. */
+  readonly speaksOf: { readonly repository: boolean; readonly action: boolean };
   readonly #evaluate: ParseResult;
-  readonly #hasLoop: boolean;
+  /** It may take a while. */
+  readonly hasLoop: boolean;
 
   private constructor(text: string, evaluate: ParseResult) {
     this.text = text;
     this.sights = sightsOf(evaluate.ast);
     this.#evaluate = evaluate;
-    this.#hasLoop = descendants(evaluate.ast).some((node) => loopOf(node) !== undefined);
+    const nodes = descendants(evaluate.ast);
+    this.hasLoop = nodes.some((node) => loopOf(node) !== undefined);
+    const names = new Set(nodes.map((node) => (node.op === 'id' ? node.args : undefined)));
+    this.speaksOf = { repository: names.has('repository'), action: names.has('action') };
   }
 
   /** @returns the condition, or what is wrong with the text and where in it */
@@ -50,10 +56,21 @@ export class Condition {
     }
   }
 
+  #tooLong({ groups, attributes }: Variables['principal']): string | undefined {
+    if (groups.length > maxLooped) return `more than ${maxLooped} groups`;
+    for (const [name, value] of attributes) {
+      const isSeen = this.sights.attributes === 'all' || this.sights.attributes.has(name);
+      if (isSeen && Array.isArray(value) && value.length > maxLooped)
+        return `more than ${maxLooped} values of an attribute`;
+    }
+    return undefined;
+  }
+
   /** Never throws: what fails does not hold. */
   evaluate(variables: Variables): Outcome {
-    if (this.#hasLoop && variables.principal.groups.length > maxLoopedGroups) {
-      return failed(`it has a loop, and the principal has more than ${maxLoopedGroups} groups`);
+    if (this.hasLoop) {
+      const tooLong = this.#tooLong(variables.principal);
+      if (tooLong !== undefined) return failed(`it has a loop, and the principal has ${tooLong}`);
     }
     try {
       const value: unknown = this.#evaluate(variables);

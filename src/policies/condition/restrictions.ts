@@ -3,6 +3,10 @@ import { formatOf, withWrittenNames } from './own-functions.js';
 import { parsePattern } from './pattern.js';
 import { childrenOf, descendants, loopOf, stringOf } from './syntax.js';
 
+/** Entries of the written lists that are looped over for each element of another list, all together. */
+const maxWritten = 10;
+const nestedLoops = `a loop in a loop; that may be over lists that are written out, of ${maxWritten} entries all together`;
+
 /** Something wrong with a part of a condition. */
 export class ConditionFault extends Error {
   override readonly name = 'ConditionFault';
@@ -23,6 +27,7 @@ export class ConditionFault extends Error {
  */
 export function checkRestrictions(root: ASTNode, environment: Environment): void {
   refuseNestedLoops(root, 0);
+  boundWrittenLists(root);
   for (const node of descendants(root)) {
     checkPattern(node);
     checkZone(node);
@@ -45,14 +50,27 @@ function checkPattern(node: ASTNode): void {
   attempt(node, () => parsePattern(pattern));
 }
 
-/** Each loop is as long as somebody's groups; within each other they would multiply. A list that is written out is short. */
+/** Each loop is as long as somebody's groups; within each other they would multiply. */
 function refuseNestedLoops(node: ASTNode, depth: number): void {
   const loop = loopOf(node);
   if (loop && depth > 0 && (loop.over.op !== 'list' || depth > 1)) {
-    fault(node, 'a loop in a loop; there may be one, over a list that is written out');
+    fault(node, nestedLoops);
   }
   for (const child of childrenOf(node)) {
     refuseNestedLoops(child, loop?.body.includes(child) ? depth + 1 : depth);
+  }
+}
+
+/** What is done for each entry, for each of a thousand groups, adds up. To be called where no loop is deeper. */
+function boundWrittenLists(root: ASTNode): void {
+  let entries = 0;
+  for (const outer of descendants(root)) {
+    for (const node of loopOf(outer)?.body.flatMap(descendants) ?? []) {
+      const { over } = loopOf(node) ?? {};
+      if (over?.op !== 'list') continue;
+      entries += over.args.length;
+      if (entries > maxWritten) fault(node, nestedLoops);
+    }
   }
 }
 

@@ -74,6 +74,7 @@ const answers: Record<string, SubjectTest<VerifierSubject>> = {
         found.groups.every((group) => !group.startsWith(`${id}:`)),
         'groups are unqualified',
       );
+      assert.ok(verifier.givesGroups !== false || found.groups.length === 0, 'it gives groups all the same');
       assert.ok(
         found.name !== '' && !found.name.startsWith(`${id}:`),
         'a name is not empty, and unqualified',

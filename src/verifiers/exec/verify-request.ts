@@ -46,8 +46,14 @@ export type VerifyAnswer =
   | { readonly refused: string }
   | { readonly notMine: true };
 
-/** @returns the answer, or what is wrong with it; that never quotes values */
-export function answerFrom(output: Uint8Array): VerifyAnswer | { readonly fault: string } {
+/**
+ * @param quote makes a name that the program chose fit for a log
+ * @returns the answer, or what is wrong with it; that never quotes values
+ */
+export function answerFrom(
+  output: Uint8Array,
+  quote: (name: string) => string,
+): VerifyAnswer | { readonly fault: string } {
   const json = parseJson(output);
   if (json === undefined) return { fault: 'it is not JSON in UTF-8' };
   const keys = typeof json === 'object' && json !== null && !Array.isArray(json) ? Object.keys(json) : [];
@@ -58,8 +64,15 @@ export function answerFrom(output: Uint8Array): VerifyAnswer | { readonly fault:
   const parsed = answers[key as keyof typeof answers].safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const hint = issue?.code === 'unrecognized_keys' ? `; ${expectedPrincipal}` : '';
-  return { fault: `${issue?.path.map(String).join('.')}: ${issue?.message}${hint}` };
+  const place = issue?.path.map((one, i, path) =>
+    path[i - 1] === 'attributes' ? quote(String(one)) : String(one),
+  );
+  return { fault: `${place?.join('.')}: ${issue && faultOf(issue, quote)}` };
+}
+
+function faultOf(issue: z.core.$ZodIssue, quote: (name: string) => string): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  return `unknown ${quote(issue.keys.map((key) => JSON.stringify(key)).join(', '))}; ${expectedPrincipal}`;
 }
 
 /** A parse error of JSON quotes the text. */

@@ -1,5 +1,5 @@
 import type { CallOptions } from '../../contracts/index.js';
-import { Turns } from '../../decorators/turns.js';
+import { FairTurns } from '../../decorators/fair-turns.js';
 import { RegistryError } from '../../errors.js';
 import { isResult, isServerFailure, NoAnswer } from './failures.js';
 import type { LdapConnection } from './ldap-connection.js';
@@ -14,6 +14,15 @@ export interface PoolOptions {
   readonly prepare: Prepare;
 }
 
+/** Verifications that wait for a connection. */
+const waiting = 1_000;
+
+/** For whom something is done. */
+export interface Asked extends CallOptions {
+  /** The client's network; connections are shared among networks. Absent: nobody's in particular. */
+  readonly network?: string;
+}
+
 /** @param signal aborted where it takes too long, too */
 type Work<V> = (connection: LdapConnection, signal: AbortSignal) => Promise<V>;
 
@@ -26,7 +35,7 @@ interface Idle {
 export class ConnectionPool {
   readonly #servers: LdapServers;
   readonly #options: PoolOptions;
-  readonly #turns: Turns;
+  readonly #turns: FairTurns;
   readonly #idle: Idle[] = [];
   readonly #closing = new Set<Promise<void>>();
   readonly #busy = new Set<LdapConnection>();
@@ -35,29 +44,45 @@ export class ConnectionPool {
   constructor(servers: LdapServers, options: PoolOptions) {
     this.#servers = servers;
     this.#options = options;
-    this.#turns = new Turns(options.atOnce);
+    this.#turns = new FairTurns({
+      atOnce: options.atOnce,
+      waiting,
+      refusal: () => new RegistryError('UNAVAILABLE', { reason: 'too many logins wait for the directory' }),
+    });
   }
 
   /**
    * Does work on a connection. Where that breaks the work is done once more on another one: it must be such that this
    * does no harm.
    *
-   * @throws RegistryError UNAVAILABLE where no server answers; NoAnswer; what `work` throws; the signal's reason
+   * @throws RegistryError UNAVAILABLE where no server answers, or too many wait; NoAnswer; what `work` throws; the signal's reason
    */
-  async run<V>(o: CallOptions, work: Work<V>): Promise<V> {
-    return this.#turns.run(o, async () => {
-      const kept = this.#takeIdle();
-      const first = kept ?? (await this.#connect(o.signal));
-      try {
-        return await this.#workOn(first, o.signal, work);
-      } catch (error) {
-        if (!isServerFailure(error)) throw error;
-        // Servers and firewalls end idle connections: that says nothing of the server, and the others are no better.
-        if (kept === undefined) this.#servers.failed(first.server, error);
-        else this.#dropIdle();
-      }
-      return this.#workOn(await this.#connect(o.signal), o.signal, work);
-    });
+  async run<V>(o: Asked, work: Work<V>): Promise<V> {
+    return this.#turns.run(o.network ?? '', o, () => this.#servers.ask(() => this.#tryTwice(o, work)));
+  }
+
+  async #tryTwice<V>({ signal }: CallOptions, work: Work<V>): Promise<V> {
+    const kept = this.#takeIdle();
+    try {
+      return kept === undefined
+        ? await this.#workOnNew(signal, work)
+        : await this.#workOn(kept, signal, work);
+    } catch (error) {
+      if (!isServerFailure(error)) throw error;
+      // Servers and firewalls end idle connections: that says nothing of the server, and the others are no better.
+      if (kept !== undefined) this.#dropIdle();
+    }
+    return this.#workOnNew(signal, work);
+  }
+
+  async #workOnNew<V>(signal: AbortSignal, work: Work<V>): Promise<V> {
+    const connection = await this.#connect(signal);
+    try {
+      return await this.#workOn(connection, signal, work);
+    } catch (error) {
+      if (isServerFailure(error)) this.#servers.failed(connection.server, error);
+      throw error;
+    }
   }
 
   /** Cuts what is under way. */
@@ -81,9 +106,11 @@ export class ConnectionPool {
     try {
       const result = await within(share, signal, late, (limited) => work(connection, limited));
       isSound = true;
+      this.#servers.answered(connection.server);
       return result;
     } catch (error) {
       isSound = isResult(error) && !isServerFailure(error);
+      if (!signal.aborted && !isServerFailure(error)) this.#servers.answered(connection.server);
       throw error;
     } finally {
       this.#busy.delete(connection);

@@ -14,6 +14,12 @@ export function namingValue(dn: string, attribute: string): string | undefined {
   return undefined;
 }
 
+/** The attributes whose values in the first part of a DN hold a text: `uid` for `{username}` in `uid={username},ou=people`. */
+export function namingAttributes(dn: string, text: string): readonly string[] {
+  const holding = firstParts(dn).filter((pair) => pair.slice(pair.indexOf('=')).includes(text));
+  return holding.map((pair) => pair.slice(0, pair.indexOf('=')).trim());
+}
+
 /** `cn=a+uid=b` of `cn=a+uid=b,ou=c` as two texts, still escaped. */
 function firstParts(dn: string): readonly string[] {
   const parts = [''];

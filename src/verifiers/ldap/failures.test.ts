@@ -8,8 +8,15 @@ import {
   UnknownStatusCodeError,
   UnwillingToPerformError,
 } from 'ldapts';
-import { RegistryError } from '../../errors.js';
-import { asUnavailable, isServerFailure, NoAnswer, refusalReason, serviceRefused } from './failures.js';
+import { describeError, RegistryError } from '../../errors.js';
+import {
+  asUnavailable,
+  isServerFailure,
+  NoAnswer,
+  refusalReason,
+  refused,
+  serviceRefused,
+} from './failures.js';
 
 /** As Active Directory says it. */
 const windows = (data: string) =>
@@ -73,6 +80,21 @@ describe('a directory that cannot tell', () => {
     const refusal = serviceRefused('x:636', new InvalidCredentialsError(''));
     assert.ok(refusal instanceof RegistryError && refusal.code === 'UNAVAILABLE', 'it is UNAVAILABLE');
   });
+});
+
+describe('the directory’s own words', () => {
+  for (const [what, words, told] of [
+    ['are told', 'Account inactivated.', ': Account inactivated. Code: 0x31'],
+    ['are not told where they are the code alone', '', ''],
+  ] as const) {
+    test(what, () => {
+      const error = new InvalidCredentialsError(words);
+      assert.equal(describeError(refused('wrong password', error)), `UNAUTHORIZED: wrong password${told}`);
+      for (const failure of [serviceRefused('x:636', error), asUnavailable(error, 'a search')]) {
+        assert.equal(describeError(failure).includes('Code:'), words !== '', describeError(failure));
+      }
+    });
+  }
 });
 
 function noAnswerWith(code: string): NoAnswer {

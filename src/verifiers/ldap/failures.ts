@@ -119,7 +119,7 @@ export function serviceRefused(server: string, error: unknown): unknown {
   if (code === undefined || isServerFailure(error)) return error;
   const advice = code === codes.invalidCredentials ? ': is `bind` right, and the account not locked?' : '';
   const reason = `${server} refused the service account: ${codeText(code)}${advice}`;
-  return new RegistryError('UNAVAILABLE', { reason, cause: error });
+  return new RegistryError('UNAVAILABLE', { reason, cause: worthTelling(error) });
 }
 
 /** Errors of the directory as what a verifier may throw; others, an abort's reason with them, as they are. */
@@ -134,10 +134,17 @@ export function asUnavailable(error: unknown, doing: string): unknown {
       : '';
   return new RegistryError('UNAVAILABLE', {
     reason: `the directory failed at ${doing}: ${codeText(code)}${advice}`,
-    cause: error,
+    cause: worthTelling(error),
   });
 }
 
-export function refused(reason: string, id: string, cause?: unknown): RegistryError {
-  return new RegistryError('UNAUTHORIZED', { reason: `${reason} (verifier ${id})`, cause });
+/** @param cause the directory's answer, where that is what refuses */
+export function refused(reason: string, cause?: unknown): RegistryError {
+  return new RegistryError('UNAUTHORIZED', { reason, cause: worthTelling(cause) });
+}
+
+/** ldapts ends each answer's words with its code, which we tell in words of our own: often there is nothing else. */
+function worthTelling(error: unknown): unknown {
+  const isCodeOnly = error instanceof ResultCodeError && /^\s*Code: 0x[0-9a-f]+$/i.test(error.message);
+  return isCodeOnly ? undefined : error;
 }

@@ -4,6 +4,7 @@ import { isServerFailure, NoAnswer } from './failures.js';
 import { LdapConnection } from './ldap-connection.js';
 import type { LdapServer } from './ldap-url.js';
 import type { Security } from './open-socket.js';
+import { Outage } from './outage.js';
 import { within } from './time-limit.js';
 
 /** Milliseconds that a server which did not answer is asked last. */
@@ -12,6 +13,12 @@ const rest = 10_000;
 /** Makes a new connection fit for its work: a bind. */
 export type Prepare = (connection: LdapConnection, signal: AbortSignal) => Promise<void>;
 
+interface Failure {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly error: unknown;
+}
+
 /** Servers of one directory, any of which may be asked. */
 export class LdapServers {
   /** Milliseconds for one try: to connect, or to do one piece of work. */
@@ -19,8 +26,8 @@ export class LdapServers {
   readonly #servers: readonly LdapServer[];
   readonly #security: Security;
   readonly #given: { readonly id: string; readonly clock: Clock; readonly log: Log };
-  /** When a server failed, in milliseconds since the epoch. */
-  readonly #failedAt = new Map<LdapServer, number>();
+  readonly #outage: Outage;
+  readonly #failures = new Map<LdapServer, Failure>();
   #preferred: LdapServer | undefined;
 
   /** @param timeout milliseconds for the whole of a verification */
@@ -33,6 +40,7 @@ export class LdapServers {
     this.#servers = servers;
     this.#security = security;
     this.#given = given;
+    this.#outage = new Outage(given.clock, () => this.#silence());
     // A connection that went silent, each server that is silent too, and there is still time for the last one's work.
     this.share = Math.ceil(timeout / (servers.length + 2));
   }
@@ -47,9 +55,7 @@ export class LdapServers {
     const failures: unknown[] = [];
     for (const server of this.#inOrder()) {
       try {
-        const connection = await this.#connectTo(server, prepare, signal);
-        this.#answered(server);
-        return connection;
+        return await this.#connectTo(server, prepare, signal);
       } catch (error) {
         if (!isServerFailure(error)) throw error;
         this.failed(server, error);
@@ -60,6 +66,15 @@ export class LdapServers {
     throw new RegistryError('UNAVAILABLE', { reason, cause: failures[0] });
   }
 
+  /**
+   * Does work with connections of these servers; while all of them are silent, for one caller at a time.
+   *
+   * @throws RegistryError UNAVAILABLE at once where another one is trying them; what `work` throws
+   */
+  async ask<V>(work: () => Promise<V>): Promise<V> {
+    return this.#outage.run(work);
+  }
+
   /** It did not answer: others are asked first for a while. */
   failed(server: LdapServer, error: unknown): void {
     const { id, clock, log } = this.#given;
@@ -68,13 +83,21 @@ export class LdapServers {
         { id, server: server.name, error: (error as Error).message },
         'an LDAP server does not answer',
       );
-    this.#failedAt.set(server, clock.now());
+    this.#failures.set(server, { at: clock.now(), error });
     if (this.#preferred === server) this.#preferred = undefined;
   }
 
-  #answered(server: LdapServer): void {
-    this.#failedAt.delete(server);
+  /** It did what it was asked for: a connection alone is one to a process that may have stopped. */
+  answered(server: LdapServer): void {
+    this.#failures.delete(server);
     this.#preferred = server;
+    this.#outage.answered();
+  }
+
+  #silence(): string | undefined {
+    const errors = this.#servers.map((server) => this.#rests(server) && this.#failures.get(server)?.error);
+    if (!errors.every((error) => error instanceof NoAnswer)) return undefined;
+    return errors.map(({ message }) => message).join('; ');
   }
 
   async #connectTo(server: LdapServer, prepare: Prepare, signal: AbortSignal): Promise<LdapConnection> {
@@ -97,9 +120,9 @@ export class LdapServers {
   }
 
   #rests(server: LdapServer): boolean {
-    const failedAt = this.#failedAt.get(server);
-    if (failedAt === undefined) return false;
-    const since = this.#given.clock.now() - failedAt;
+    const failure = this.#failures.get(server);
+    if (failure === undefined) return false;
+    const since = this.#given.clock.now() - failure.at;
     // Below zero: the clock was set back.
     return since >= 0 && since < rest;
   }

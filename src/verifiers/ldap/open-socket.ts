@@ -41,7 +41,8 @@ export async function openSocket(
     return opened(socket, 'secureConnect', signal).catch((cause: unknown) => {
       // A server of plain LDAP takes a TLS hello for a broken request, and hangs up.
       const hungUp = hasCode(cause, 'ECONNRESET');
-      const advice = 'it ended the TLS handshake: is it ldap://, or does it want StartTLS?';
+      const advice =
+        'it ended the TLS handshake: is it ldap://, does it want StartTLS, or is the server behind it down?';
       throw hungUp ? new Error(advice, { cause }) : cause;
     });
   }

@@ -22,6 +22,10 @@ export class PrincipalReader {
     this.#groups = new GroupFinder(config.groups);
   }
 
+  get givesGroups(): boolean {
+    return this.#config.groups !== undefined;
+  }
+
   /** What to ask for with a user's entry. */
   get entryAttributes(): readonly string[] {
     const { usernameAttribute, attributes, credentialVersionAttribute: version } = this.#config;
@@ -38,11 +42,11 @@ export class PrincipalReader {
   nameOf(entry: DirectoryEntry): string {
     const attribute = this.#config.usernameAttribute;
     const [name, ...others] = entry.values(attribute);
-    if (name === undefined) throw this.#refused(`the entry has no ${attribute} that may be read`);
+    if (name === undefined) throw refused(`the entry has no ${attribute} that may be read`);
     if (others.length > 0)
-      throw this.#refused(`the entry has several values of ${attribute}: which one is the name?`);
-    if (Buffer.byteLength(name) > maxName) throw this.#refused(`the ${attribute} is too long for a name`);
-    if (/[\p{Cc}\p{Cs}]/u.test(name)) throw this.#refused(`the ${attribute} holds control characters`);
+      throw refused(`the entry has several values of ${attribute}: which one is the name?`);
+    if (Buffer.byteLength(name) > maxName) throw refused(`the ${attribute} is too long for a name`);
+    if (/[\p{Cc}\p{Cs}]/u.test(name)) throw refused(`the ${attribute} holds control characters`);
     return name;
   }
 
@@ -57,7 +61,7 @@ export class PrincipalReader {
   ): Promise<Principal> {
     const name = this.nameOf(entry);
     const groups = await this.#groups.groupsOf(entry, name, connection, signal).catch((error: unknown) => {
-      throw error instanceof TooManyGroups ? this.#refused(error.message, error) : error;
+      throw error instanceof TooManyGroups ? refused(error.message, error) : error;
     });
     const version = this.#config.credentialVersionAttribute;
     return {
@@ -78,10 +82,6 @@ export class PrincipalReader {
       if (first !== undefined) found[name] = values.length === 1 ? first : values;
     }
     return found;
-  }
-
-  #refused(reason: string, cause?: unknown): Error {
-    return refused(reason, this.#id, cause);
   }
 }
 

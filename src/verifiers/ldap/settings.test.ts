@@ -18,6 +18,8 @@ describe('the settings of ldap', () => {
       { url, search, bind: { dn: 'svc@example.com', password } },
     ],
     ['a DN template', { url, bindDn }],
+    ['another attribute in a template', { url, bindDn: `CN={username},${people}`, usernameAttribute: 'cn' }],
+    ['one of two attributes', { url, bindDn: `cn={username}+uid=x{username},${people}` }],
     ['several servers', { url: [url, 'ldaps://other.example.com:3269'], bindDn }],
     ['StartTLS', { url: 'ldap://ldap.example.com', startTls: true, bindDn }],
     ['no TLS to this machine', { url: ['ldap://localhost', 'ldap://127.0.0.1', 'ldap://[::1]'], bindDn }],
@@ -35,6 +37,12 @@ describe('the settings of ldap', () => {
       'an account for a template',
       { url, bindDn, bind: { dn: 'cn=x', password } },
       ['bind'],
+      /belongs to `search`/,
+    ],
+    [
+      'a version of passwords for a template',
+      { url, bindDn, credentialVersionAttribute: 'pwdChangedTime' },
+      ['credentialVersionAttribute'],
       /belongs to `search`/,
     ],
     [
@@ -77,6 +85,24 @@ describe('the settings of ldap', () => {
       { url, bindDn, usernameAttribute: 'u)(id' },
       ['usernameAttribute'],
       /attribute/,
+    ],
+    [
+      'a name that a template does not make unique',
+      { url, bindDn: `cn={username},${people}` },
+      ['usernameAttribute'],
+      /must be cn$/,
+    ],
+    [
+      'a name that is the same for all',
+      { url, bindDn: `cn={username}+uid=x,${people}` },
+      ['usernameAttribute'],
+      /must be cn$/,
+    ],
+    [
+      'a template without the name in its own part',
+      { url, bindDn: 'uid=x,ou={username}' },
+      ['bindDn'],
+      /first/,
     ],
     ['a proxy', { url, bindDn, proxy: 'http://proxy' }, [], /proxy/],
   ] as const) {

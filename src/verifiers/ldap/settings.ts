@@ -105,12 +105,12 @@ export const ldapConfig = z
     bindDn: dnTemplate()
       .optional()
       .describe(
-        "A user's DN, such as `uid={username},ou=people,dc=example,dc=com`: needs no service account, but can look nobody up again.",
+        "A user's DN, such as `uid={username},ou=people,dc=example,dc=com`: needs no service account, but can look nobody up again. The name must be in its first part, as `usernameAttribute`.",
       ),
     usernameAttribute: attributeName()
       .default('uid')
       .describe(
-        "The attribute that is the name in rules, in the directory's own spelling. It must have one value, and must not be for the user to choose. Active Directory: `sAMAccountName`.",
+        "The attribute that is the name in rules, in the directory's own spelling. It must have one value, and must not be for the user to choose. With `bindDn` the one that this begins with. Active Directory: `sAMAccountName`.",
       ),
     groups: groups.optional().describe('Where the groups are found. Absent: no groups.'),
     attributes: z
@@ -134,6 +134,27 @@ export const ldapConfig = z
   .refine(({ bind, bindDn }) => bind === undefined || bindDn === undefined, {
     error: 'belongs to `search`; with `bindDn` the user is the one who binds',
     path: ['bind'],
+  })
+  .refine((one) => one.bindDn === undefined || one.credentialVersionAttribute === undefined, {
+    error:
+      'belongs to `search`: with `bindDn` nobody is looked up again, and there are no refresh tokens to end',
+    path: ['credentialVersionAttribute'],
+  })
+  .superRefine(({ bindDn, usernameAttribute }, context) => {
+    // Of a part of its own DN an entry has the value, and no other entry beside it has that. Of any other attribute two
+    // entries might have the same one.
+    const naming = bindDn?.namingAttributes ?? [usernameAttribute];
+    if (naming.some((one) => one.toLowerCase() === usernameAttribute.toLowerCase())) return;
+    const [first] = naming;
+    const message =
+      first === undefined
+        ? 'expected {username} in the first part of the DN: others share the rest'
+        : `would let two entries have one name; with this \`bindDn\` it must be ${first}`;
+    context.addIssue({
+      code: 'custom',
+      message,
+      path: [first === undefined ? 'bindDn' : 'usernameAttribute'],
+    });
   })
   .refine(({ url, startTls }) => !startTls || url.every(({ secure }) => !secure), {
     error: 'is for ldap:// only; ldaps:// has TLS already',

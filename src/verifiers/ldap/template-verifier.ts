@@ -1,4 +1,5 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../../contracts/index.js';
+import { widerNetwork } from '../../decorators/client-network.js';
 import { RegistryError } from '../../errors.js';
 import type { Secret } from '../../secret.js';
 import type { ConnectionPool } from './connection-pool.js';
@@ -10,7 +11,6 @@ import type { DnTemplate } from './template.js';
 import { within } from './time-limit.js';
 
 export interface TemplateVerifierParts {
-  readonly id: string;
   /** A connection of its own for each user: they search with their own rights. */
   readonly users: ConnectionPool;
   readonly reader: PrincipalReader;
@@ -31,9 +31,13 @@ export class TemplateVerifier implements Verifier {
     this.#parts = parts;
   }
 
+  get givesGroups(): boolean {
+    return this.#parts.reader.givesGroups;
+  }
+
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
-    const { id, bindDn, timeout, users } = this.#parts;
-    const shown = shownPassword(credentials, id);
+    const { bindDn, timeout, users } = this.#parts;
+    const shown = shownPassword(credentials);
     if (shown === undefined) return undefined;
     const late = () =>
       new RegistryError('UNAVAILABLE', { reason: `the directory took longer than ${timeout} ms` });
@@ -41,7 +45,8 @@ export class TemplateVerifier implements Verifier {
       const dn = bindDn.fill(shown.username);
       const work = (connection: LdapConnection, signal: AbortSignal) =>
         this.#verifyOn(connection, dn, shown.password, signal);
-      return users.run({ signal: limited }, work).catch((error: unknown) => {
+      const network = widerNetwork(credentials.connection.address);
+      return users.run({ signal: limited, network }, work).catch((error: unknown) => {
         throw asUnavailable(error, "reading a user's entry");
       });
     });
@@ -57,14 +62,14 @@ export class TemplateVerifier implements Verifier {
     password: Secret,
     signal: AbortSignal,
   ): Promise<Principal> {
-    const { id, reader } = this.#parts;
+    const { reader } = this.#parts;
     await connection.bind(dn, password, signal).catch((error: unknown) => {
       const reason = refusalReason(error, 'wrong password, or no such user');
-      throw reason === undefined ? error : refused(reason, id, error);
+      throw reason === undefined ? error : refused(reason, error);
     });
     const read = { base: dn, scope: 'base', filter: '(objectClass=*)' } as const;
     const [entry] = await connection.search({ ...read, attributes: reader.entryAttributes }, signal);
-    if (entry === undefined) throw refused('the user may not read their own entry', id);
+    if (entry === undefined) throw refused('the user may not read their own entry');
     return reader.principalOf(entry, connection, signal);
   }
 }

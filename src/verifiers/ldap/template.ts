@@ -1,5 +1,6 @@
 import { Filter, FilterParser } from 'ldapts';
 import { z } from 'zod';
+import { namingAttributes } from './distinguished-name.js';
 
 /** What a template may name: the user, and the DN of the entry that was found for them. */
 export type Placeholder = 'username' | 'dn';
@@ -92,6 +93,11 @@ export class DnTemplate {
 
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** What the user's name is, or is a part of, in the entry's own part of the DN. */
+  get namingAttributes(): readonly string[] {
+    return namingAttributes(this.text, '{username}');
   }
 
   fill(username: string): string {

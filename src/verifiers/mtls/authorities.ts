@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { decode, onlyKnownCriticals } from './extensions.js';
+import { keyFault, signatureFault } from './strength.js';
 import { isValidAt } from './validity.js';
 
 const pem = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
@@ -54,9 +55,14 @@ export function parse(encoded: string | Uint8Array): X509Certificate | undefined
 function authorityFault(certificate: X509Certificate): string | undefined {
   if (!certificate.ca) return 'is not an authority';
   try {
+    const decoded = decode(certificate);
     // A constraint that is not enforced would be a promise that is not kept.
-    if (onlyKnownCriticals(decode(certificate))) return undefined;
-    return 'has a critical extension that is not understood, such as name constraints';
+    if (!onlyKnownCriticals(decoded))
+      return 'has a critical extension that is not understood, such as name constraints';
+    // What it says of itself by its own signature nobody relies on.
+    const isRoot = certificate.checkIssued(certificate);
+    const fault = keyFault(certificate.publicKey) ?? (isRoot ? undefined : signatureFault(decoded));
+    return fault && `cannot be relied on: ${fault}`;
   } catch {
     return 'cannot be understood';
   }

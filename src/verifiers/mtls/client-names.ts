@@ -6,10 +6,12 @@ import {
   decode,
   hasNoExtensionTwice,
   isForClients,
+  maySign,
   onlyKnownCriticals,
 } from './extensions.js';
 import { type GeneralNames, readGeneralNames } from './general-names.js';
 import { spiffeIdOf } from './spiffe-id.js';
+import { keyFault, signatureFault } from './strength.js';
 
 /** What a client's certificate calls its subject. */
 export interface ClientNames extends GeneralNames {
@@ -33,6 +35,9 @@ export function readClientNames(certificate: X509Certificate): ClientNames | str
     if (!hasNoExtensionTwice(decoded)) return 'it has an extension twice';
     if (!onlyKnownCriticals(decoded)) return 'it has a critical extension that is not understood';
     if (!isForClients(decoded)) return 'its extended key usage is not for clients (clientAuth)';
+    if (!maySign(decoded)) return 'its key usage is not for signatures (digitalSignature)';
+    const weakness = signatureFault(decoded) ?? keyFault(certificate.publicKey);
+    if (weakness !== undefined) return weakness;
     const encoded = alternativeNames(decoded);
     const others = encoded === undefined ? noNames : readGeneralNames(encoded);
     if (others === undefined) return 'its alternative names cannot be understood';

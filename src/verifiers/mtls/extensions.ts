@@ -37,6 +37,12 @@ export function isForClients(certificate: x509.X509Certificate): boolean {
   return usages === undefined || usages.some((usage) => clientUsages.includes(String(usage)));
 }
 
+/** True where its key may sign a handshake (RFC 5280 section 4.2.1.3), or it does not say what its key is for. */
+export function maySign(certificate: x509.X509Certificate): boolean {
+  const usages = certificate.getExtension(x509.KeyUsagesExtension)?.usages;
+  return usages === undefined || (usages & x509.KeyUsageFlags.digitalSignature) !== 0;
+}
+
 /** DER of `SubjectAltName`; undefined where there is none. */
 export function alternativeNames(certificate: x509.X509Certificate): Uint8Array | undefined {
   const extension = certificate.getExtension<x509.Extension>(identifiers.subjectAlternativeName);

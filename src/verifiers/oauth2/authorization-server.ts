@@ -128,7 +128,9 @@ const tokenGrammar = /^[\x21-\x7e]{1,65536}$/;
 function tokensOf(answer: ServerAnswer): TokenAnswer {
   const { access_token: accessToken, token_type: type, id_token: idToken } = answer.body ?? {};
   if (typeof accessToken !== 'string' || !tokenGrammar.test(accessToken))
-    throw unusable(answer, 'its answer to a login holds no access token: is the token endpoint right?');
+    throw unusable(answer, 'its answer to a login holds no access token: is the token endpoint right?', {
+      countsAsGuess: true,
+    });
   if (type !== undefined && String(type).toLowerCase() !== 'bearer')
     throw unusable(answer, 'it gives no bearer tokens to this client');
   return {

@@ -1,5 +1,5 @@
 import type { CallOptions } from '../../contracts/index.js';
-import { RegistryError } from '../../errors.js';
+import { RegistryError, type RegistryErrorOptions } from '../../errors.js';
 import type { HttpAnswer, HttpCaller } from '../../outgoing/http-caller.js';
 import type { Claims } from '../claims/claim-path.js';
 
@@ -42,8 +42,12 @@ export async function getJson(
 }
 
 /** For an answer that says it is one, and is not: a login page, a portal, another server. */
-export function unusable({ host }: ServerAnswer, why: string): RegistryError {
-  return new RegistryError('UNAVAILABLE', { reason: `${host}: ${why}` });
+export function unusable(
+  { host }: ServerAnswer,
+  why: string,
+  counts: Pick<RegistryErrorOptions, 'countsAsGuess'> = {},
+): RegistryError {
+  return new RegistryError('UNAVAILABLE', { reason: `${host}: ${why}`, ...counts });
 }
 
 function serverAnswer(url: URL, { status, headers, text }: HttpAnswer): ServerAnswer {

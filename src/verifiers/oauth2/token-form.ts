@@ -1,16 +1,12 @@
 import { unverifiedClaims } from '../../protocol/jwt-form.js';
-
-/** Tokens that this proxy gave out itself. They are nobody else's to see. */
-export function isOurToken(text: string): boolean {
-  return text.startsWith('drp_');
-}
+import { isOwnToken } from '../../protocol/own-token.js';
 
 /** A JWT, signed or encrypted, in its compact form: its header begins with `{"`. */
 const jwt = /^eyJ[\w-]*(?:\.[\w-]*){2}(?:(?:\.[\w-]*){2})?$/;
 
 /** True for what is a token by its form, and so nobody's password. */
 export function hasTokenForm(text: string): boolean {
-  return isOurToken(text) || jwt.test(text) || unverifiedClaims(text) !== undefined;
+  return isOwnToken(text) || jwt.test(text) || unverifiedClaims(text) !== undefined;
 }
 
 /** RFC 6749 appendix A.12: an access token has no other characters; most other texts are passwords. */

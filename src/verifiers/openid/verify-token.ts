@@ -75,7 +75,7 @@ export async function verifyToken(
     o.signal.throwIfAborted();
     return { claims: payload, expiresAt: expiryOf(payload, clock.now() + clockSkew) };
   } catch (error) {
-    if (error instanceof errors.JOSEError) throw refused(reasonOf(error), error);
+    if (error instanceof errors.JOSEError) throw refused(reasonOf(error));
     throw error;
   }
 }
@@ -115,6 +115,6 @@ function expiredReason({ claim, payload: { exp, iat } }: errors.JWTExpired): str
   return claim === 'iat' ? `it is too old: issued${when}` : `it has expired${when}`;
 }
 
-function refused(what: string, cause?: unknown): RegistryError {
-  return new RegistryError('UNAUTHORIZED', { reason: `a token is refused: ${what}`, cause });
+function refused(what: string): RegistryError {
+  return new RegistryError('UNAUTHORIZED', { reason: `a token is refused: ${what}` });
 }

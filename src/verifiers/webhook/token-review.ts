@@ -72,14 +72,23 @@ const schema = z.object({
   }),
 });
 
-/** @returns the status, or what is wrong with the answer; that never quotes the answer */
-export function reviewFrom(body: string): TokenReviewStatus | { readonly fault: string } {
+/**
+ * @param quote makes a name that the server chose fit for a log
+ * @returns the status, or what is wrong with the answer; that never quotes values
+ */
+export function reviewFrom(
+  body: string,
+  quote: (name: string) => string,
+): TokenReviewStatus | { readonly fault: string } {
   const json = parseJson(body);
   if (json === undefined) return { fault: 'it is not JSON' };
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    return { fault: `${issue?.path.map(String).join('.') || 'it'}: ${issue?.message}` };
+    const place = issue?.path.map((one, i, path) =>
+      path[i - 1] === 'extra' ? quote(String(one)) : String(one),
+    );
+    return { fault: `${place?.join('.') || 'it'}: ${issue?.message}` };
   }
   const { authenticated, error, audiences, user } = parsed.data.status;
   const status = { authenticated: authenticated === true, error, audiences };

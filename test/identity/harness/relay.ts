@@ -16,6 +16,8 @@ export interface Relay {
   cut(): void;
   /** From now on nothing goes through, and nothing ends. */
   freeze(): void;
+  /** Goes on with new connections; those of before are cut, for what was sent on them meanwhile is lost. */
+  thaw(): void;
   /** Nobody listens any more. A second call does nothing. */
   close(): Promise<void>;
 }
@@ -66,6 +68,10 @@ export async function startRelay(t: TestContext, target: string): Promise<Relay>
     cut,
     freeze: () => {
       isFrozen = true;
+    },
+    thaw: () => {
+      cut();
+      isFrozen = false;
     },
     close,
   };

@@ -21,8 +21,10 @@ import {
 } from './openid-provider.js';
 import { Browser } from './sign-in-by-hand.js';
 
-/** For calls that nobody gives up. */
-export const o: CallOptions = { signal: new AbortController().signal };
+/** For calls that nobody gives up, of a browser on this machine. */
+export const o: CallOptions & { readonly address: string } = {
+  ...{ signal: new AbortController().signal, address: '127.0.0.1' },
+};
 const redirectUri = 'https://docker.test/sign-in/callback';
 /** Seconds: tests move the clock of the proxy, and not that of the provider. */
 const idTokenLife = 30 * 86_400;

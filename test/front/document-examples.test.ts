@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseAllDocuments, stringify } from 'yaml';
+import { checkOpening, checkWarnings } from '../../src/bin/check.js';
+import { failedPolicyTests } from '../../src/bin/policy-tests.js';
+import { loadConfiguration } from '../../src/config/load.js';
+import { formatProblem } from '../../src/config/problem.js';
+import { createAuthority } from '../../src/testing/certificates.js';
+import { FakeLog, FakeMetrics } from '../../src/testing/index.js';
+
+// `check` on every configuration that a document shows. What a block leaves out comes from the first block of its
+// document that says it, else from a frame.
+
+type Settings = Readonly<Record<string, unknown>>;
+
+interface Block {
+  /** `docs/sign-in.md:14` */
+  readonly at: string;
+  readonly document: string;
+  readonly text: string;
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const frame: Settings = {
+  externalUrl: 'https://docker.example.com',
+  upstreams: { gcr: { url: 'https://gcr.io' }, hub: { url: 'https://docker.io' } },
+  routes: [
+    { prefix: '', upstream: 'gcr' },
+    { prefix: 'hub/', upstream: 'hub' },
+  ],
+  verifiers: [{ id: 'local', type: 'htpasswd', file: 'users.htpasswd' }],
+  policy: [],
+};
+/** Of the document, where it says it, and else of no importance. */
+const inherited = [...Object.keys(frame), 'token'];
+
+/** Files of other programs, by what no configuration of ours has. All that is none of these must be one of ours. */
+const foreign: Readonly<Record<string, (block: Settings) => boolean>> = {
+  'a Kubernetes manifest': ({ apiVersion, kind }) => apiVersion !== undefined && kind !== undefined,
+  'a GitHub workflow': ({ steps }) => Array.isArray(steps),
+  'a GitLab pipeline': (block) => Object.values(block).some((job) => isSettings(job) && 'script' in job),
+  'a configuration of docker-registry': ({ auth }) => isSettings(auth) && isSettings(auth.token),
+  'one of Envoy': (block) => 'forward_client_cert_details' in block,
+};
+
+function isSettings(value: unknown): value is Settings {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function blocksOf(document: string, text: string): readonly Block[] {
+  return [...text.matchAll(/^```ya?ml\n([\s\S]*?)^```$/gm)].map(({ 1: block = '', index }) => ({
+    at: `${document}:${text.slice(0, index).split('\n').length}`,
+    ...{ document, text: block },
+  }));
+}
+
+/** @returns undefined: not ours, or with an ellipsis in place of settings, or with a plugin that its own test runs */
+function settingsOf({ text }: Block): Settings | undefined {
+  const [first] = parseAllDocuments(text);
+  assert.deepEqual(first?.errors, [], text);
+  const value: unknown = first.toJS();
+  if (/[{,] … }$/m.test(text) || /\bmodule: /.test(text)) return undefined;
+  if (Array.isArray(value)) return { verifiers: value };
+  assert.ok(isSettings(value), `no mapping: ${text}`);
+  if (Object.values(foreign).some((isOne) => isOne(value))) return undefined;
+  return 'rules' in value ? { policy: { file: 'policy.yaml' } } : value;
+}
+
+function whole(settings: Settings, document: readonly Settings[]): Settings {
+  const said = (key: string) => document.find((one) => key in one)?.[key] ?? frame[key];
+  const missing = inherited.filter((key) => !(key in settings) && said(key) !== undefined);
+  const own = isSettings(settings.upstreams) ? Object.keys(settings.upstreams)[0] : undefined;
+  return {
+    listen: '127.0.0.1:0',
+    ...Object.fromEntries(missing.map((key) => [key, said(key)])),
+    ...(own !== undefined && { routes: [{ prefix: '', upstream: own }] }),
+    ...settings,
+  };
+}
+
+const authority = await createAuthority({ notAfter: Date.now() + 366 * 86_400_000 });
+const contents: Readonly<Record<string, string>> = {
+  ...{ crt: authority.certificate, pem: authority.certificate, key: authority.privateKey },
+  ...{ json: '{}', htpasswd: '', mjs: '#!/usr/bin/env node\n' },
+};
+
+const directory = mkdtempSync(join(tmpdir(), 'drp-documents-'));
+after(() => rmSync(directory, { recursive: true }));
+let count = 0;
+
+/** What `check` says. Files that the settings name are there, below the configuration's directory. */
+async function problemsOf(block: Block, document: readonly Block[]): Promise<readonly string[]> {
+  const settings = settingsOf(block) ?? assert.fail(`not ours: ${block.at}`);
+  const base = join(directory, String(count++));
+  const others = document.map(settingsOf).filter((one) => one !== undefined);
+  const text = stringify(whole(settings, others)).replace(/(?<=[\s"'])\/(?=(?:run|var|etc)\/)/g, './');
+  const files = text.matchAll(/(?<=[\s"'])(?:\.\/)?(?:run\/[\w./-]+|[\w./-]+\.([a-z]+))(?=["',\s])/g);
+  for (const [name, extension = ''] of files) {
+    const content = contents[extension] ?? (name.includes('run/') ? 'secret\n' : undefined);
+    mkdirSync(dirname(join(base, name)), { recursive: true });
+    if (content !== undefined) writeFileSync(join(base, name), content, { mode: 0o700 });
+  }
+  mkdirSync(join(base, 'var/lib/docker-registry-proxy'), { recursive: true });
+  const file = join(base, 'config.yaml');
+  const policy = [block, ...document].find((one) => /^rules:/m.test(one.text));
+  writeFileSync(join(base, 'policy.yaml'), policy?.text ?? '');
+  writeFileSync(file, text);
+  const loaded = await loadConfiguration(file, undefined, {});
+  if ('problems' in loaded) return loaded.problems.map(formatProblem);
+  const { configuration } = loaded;
+  const surroundings = { clock: Date, log: new FakeLog(), metrics: new FakeMetrics() };
+  const problems = await checkOpening(configuration, surroundings);
+  if (problems.length > 0) return problems;
+  return [
+    ...(await checkWarnings(configuration, surroundings)),
+    ...(await failedPolicyTests(configuration, surroundings)),
+  ];
+}
+
+const documents = ['README.md', ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })]
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => (name === 'README.md' ? name : `docs/${name}`))
+  .map((name) => blocksOf(name, readFileSync(join(root, name), 'utf8')));
+
+describe('the configuration that documents show', () => {
+  for (const blocks of documents) {
+    for (const block of blocks.filter((one) => settingsOf(one) !== undefined)) {
+      test(block.at, async () => assert.deepEqual(await problemsOf(block, blocks), []));
+    }
+  }
+
+  test('is found', () => {
+    const ours = documents.flat().filter((one) => settingsOf(one) !== undefined);
+    assert.ok(ours.length >= 25, `${ours.length} blocks`);
+    assert.ok(new Set(ours.map(({ document }) => document)).size >= 14, 'in few documents');
+  });
+
+  for (const [what, before, behind] of [
+    ['a key that is none', 'routes:', 'roots:'],
+    ['a key of a driver that is none', 'file: users.htpasswd', 'fil: users.htpasswd'],
+    ['a verifier that is none', '"local:*"', '"lokal:*"'],
+    ['a group of nobody', 'names: ["local:*"]', 'groups: ["local:dev"]'],
+  ] as const) {
+    test(`would be found with ${what}`, async () => {
+      const [block] = documents[0] ?? [];
+      const text = (block?.text ?? '').replace(before, behind);
+      assert.notEqual(text, block?.text);
+      assert.notDeepEqual(await problemsOf({ at: '', document: '', text }, []), []);
+    });
+  }
+});
