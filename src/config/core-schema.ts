@@ -150,7 +150,9 @@ const signIn = z.strictObject({
   tokens: z
     .strictObject({
       life: duration({ min: '1m' }).prefault('30d').describe('The life that is suggested.'),
-      maxLife: duration({ min: '1m' }).prefault('90d').describe('The longest life there is, also of tokens that were made before it was shortened.'),
+      maxLife: duration({ min: '1m' })
+        .prefault('90d')
+        .describe('The longest life there is, also of tokens that were made before it was shortened.'),
       perPrincipal: z
         .int({ error: 'expected a whole number' })
         .min(1)

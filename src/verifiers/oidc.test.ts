@@ -137,6 +137,11 @@ describe('settings of oidc', () => {
     ['no issuer', { audiences }, /issuer.*is missing/s],
     ['keys of nobody', { audiences, jwksUri: 'https://sso.example.com/jwks' }, /issuer.*is missing/s],
     ['an issuer by plain http', { issuer: 'http://sso.example.com', audiences }, /https URL/],
+    [
+      'an issuer’s document',
+      { issuer: `${issuer}/.well-known/openid-configuration`, audiences },
+      /leave out \/\.well-known/,
+    ],
     ['an issuer on this machine', { issuer: 'http://127.0.0.1:8080', audiences }],
     ['keys by plain http', { issuer, audiences, jwksUri: 'http://sso.example.com/jwks' }, /https URL/],
     [

@@ -284,7 +284,7 @@ routes: [{ prefix: "open/", upstream: one, rewrite: team/ }, { prefix: "closed/"
     });
 
     test('of a wrong password, here and there', async () => {
-      const known = { user: 'bob', status: 401, error: 'UNAUTHORIZED' };
+      const known = { user: 'bob', verifier: 'local', status: 401, error: 'UNAUTHORIZED' };
       for (const path of ['/v2/', '/v2/open/app/manifests/1', '/token?service=docker.test']) {
         const { object, action, repository, tag, reason, ...line } = await lineOf(
           front.send(path, { headers: wrong }),

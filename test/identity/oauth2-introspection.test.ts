@@ -356,6 +356,11 @@ describe('the settings of oauth2-introspection', () => {
     ['two ways to show itself', { ...base, bearer: { env: 'TOKEN' } }, 'clientId'],
     ['a prefix of one letter', { ...base, tokenPrefix: 'a' }, 'tokenPrefix'],
     ['passwords beside a prefix', { ...base, tokenPrefix: 'acme_', passwords: true }, 'passwords'],
+    [
+      'an issuer’s document',
+      { ...base, issuer: 'https://a.test/.well-known/openid-configuration' },
+      'issuer',
+    ],
     ['plain http', { ...base, endpoint: 'http://sso.example.com/introspect' }, 'endpoint'],
   ] as const) {
     it(`refuse ${name}`, () => {

@@ -496,6 +496,11 @@ describe('the settings of oauth2-password', () => {
       'principalFrom',
     ],
     ['a scope with a blank', { ...base, scopes: ['openid email'] }, 'scopes'],
+    [
+      'an issuer’s document',
+      { ...base, issuer: 'https://a.test/.well-known/openid-configuration' },
+      'issuer',
+    ],
     ['plain http', { ...base, issuer: 'http://sso.example.com' }, 'issuer'],
     ['a secret in the open', { ...base, clientSecret: 'hunter2' }, 'clientSecret'],
     ['another key', { ...base, audience: 'x' }, ''],

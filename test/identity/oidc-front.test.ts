@@ -1,11 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { loadConfiguration } from '../../src/config/load.js';
-import { formatProblem } from '../../src/config/problem.js';
 import { startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { basic, bearer, claimsOf, startFront } from '../harness/index.js';
 import { startOpenIdProvider } from './harness/openid-provider.js';
@@ -67,24 +61,4 @@ policy:
       assert.ok(!front.log().includes(secret), 'a token is in the log');
     }
   });
-});
-
-describe('the guide', () => {
-  const text = readFileSync(new URL('../../docs/verifiers/oidc.md', import.meta.url), 'utf8');
-  const examples = [...text.matchAll(/```yaml\n(verifiers:[\s\S]*?)```/g)].map(([, yaml = '']) => yaml);
-
-  it('has an example for each purpose', () => assert.equal(examples.length, 5));
-
-  for (const yaml of examples) {
-    it(`shows a configuration that is one: ${/id: (\w+)/.exec(yaml)?.[1]}`, async (t) => {
-      const directory = await mkdtemp(join(tmpdir(), 'oidc-guide-'));
-      t.after(() => rm(directory, { recursive: true }));
-      const file = join(directory, 'proxy.yaml');
-      const rest =
-        'upstreams: { one: { url: "http://127.0.0.1:1" } }\nroutes: [{ prefix: "", upstream: one }]\n';
-      await writeFile(file, `listen: 127.0.0.1:0\nexternalUrl: http://localhost:5050\n${rest}${yaml}`);
-      const loaded = await loadConfiguration(file);
-      assert.deepEqual('problems' in loaded ? loaded.problems.map(formatProblem) : [], []);
-    });
-  }
 });
