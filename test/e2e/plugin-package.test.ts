@@ -76,7 +76,7 @@ describe('the packages', () => {
 
   it('let the example pass its own tests, with the conformance suite', async () => {
     cpSync(join(root, 'examples/verifier-plugin/api-keys.test.js'), join(folder, 'api-keys.test.mjs'));
-    const result = await inFolder(process.execPath, '--test', 'api-keys.test.mjs');
+    const result = await inFolder(process.execPath, '--test', '--test-reporter=tap', 'api-keys.test.mjs');
     assert.match(succeeded(result).output, /# tests 1\d\n(?:.*\n)*# fail 0/);
   });
 
