@@ -81,11 +81,19 @@ export function shapes(count: number): readonly Shape[] {
       }),
     },
     {
-      name: 'WORST CASE one group, its own text in the middle of two **: every pattern is tried',
+      name: 'one group, its own component in the middle of two **',
       rule: (i) => ({ groups: ['corp:developers'], repositories: [`**/app-${i}/**`], actions }),
       question: (i) => ({
         who: principal('alice'),
         repository: isGranted(i) ? `team/app-${some(i)}/x` : 'team/tool/x',
+      }),
+    },
+    {
+      name: 'WORST CASE one group, its own part of a component between two **: every pattern is tried',
+      rule: (i) => ({ groups: ['corp:developers'], repositories: [`**app-${i}-**`], actions }),
+      question: (i) => ({
+        who: principal('alice'),
+        repository: isGranted(i) ? `team/app-${some(i)}-x` : 'team/tool-x',
       }),
     },
     {

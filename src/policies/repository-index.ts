@@ -7,10 +7,11 @@ export interface Entry {
   readonly globs: readonly RepositoryGlob[];
 }
 
-/** Finds rules by the text that a repository name must begin or end with. */
+/** Finds rules by the text that a repository name must begin or end with, or by a component that must be in it. */
 export class RepositoryIndex {
   readonly #beginnings = new Ends((name, length) => name.slice(0, length));
   readonly #endings = new Ends((name, length) => name.slice(name.length - length));
+  readonly #components = new Map<string, Entry[]>();
 
   /** Rules are added in their order. */
   add(rule: Rule): void {
@@ -18,7 +19,9 @@ export class RepositoryIndex {
       const entry = { rule, globs: [glob] };
       const first = textOf(glob.parts[0]);
       const last = textOf(glob.parts.at(-1));
-      if (first.length >= last.length) this.#beginnings.add(first, entry);
+      const component = first === '' && last === '' ? componentOf(glob) : undefined;
+      if (component !== undefined) addTo(this.#components, component, entry);
+      else if (first.length >= last.length) this.#beginnings.add(first, entry);
       else this.#endings.add(last, entry);
     }
   }
@@ -32,11 +35,29 @@ export class RepositoryIndex {
   collect(name: string, into: (readonly Entry[])[]): void {
     this.#beginnings.collect(name, into);
     this.#endings.collect(name, into);
+    if (this.#components.size === 0) return;
+    for (const component of new Set(name.split('/'))) {
+      const found = this.#components.get(component);
+      if (found) into.push(found);
+    }
   }
 }
 
 function textOf(part: RepositoryGlob['parts'][number] | undefined): string {
   return part?.kind === 'literal' ? part.text : '';
+}
+
+/** A whole component that every name has which the pattern matches: what a literal part has between two slashes. */
+function componentOf({ parts }: RepositoryGlob): string | undefined {
+  return parts
+    .map((part) => /\/([^/]+)\//.exec(textOf(part))?.[1])
+    .find((component) => component !== undefined);
+}
+
+function addTo(entries: Map<string, Entry[]>, text: string, entry: Entry): void {
+  const known = entries.get(text);
+  if (known) known.push(entry);
+  else entries.set(text, [entry]);
 }
 
 /** Entries by one end of the name. */
@@ -50,9 +71,7 @@ class Ends {
   }
 
   add(text: string, entry: Entry): void {
-    const known = this.#byText.get(text);
-    if (known) known.push(entry);
-    else this.#byText.set(text, [entry]);
+    addTo(this.#byText, text, entry);
     if (!this.#lengths.includes(text.length)) this.#lengths.push(text.length);
   }
 

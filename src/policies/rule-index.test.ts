@@ -89,6 +89,9 @@ const glob = fc.oneof(
     '**',
     'a/**',
     '**/c',
+    '**/a/**',
+    '*/b/**',
+    '**/a/*b',
     'a/${principal.name}/**',
     '${principal.attributes.x}/c',
     'a/b/c',
@@ -132,7 +135,10 @@ const principal = fc.record(
   { noNullPrototype: true },
 );
 const wanted = fc
-  .tuple(fc.constantFrom('a', 'a/b', 'a/b/c', 'b/c', '1/c', 'a-b', 'c', 'a/a/c'), fc.subarray([...actions]))
+  .tuple(
+    fc.constantFrom('a', 'a/b', 'a/b/c', 'b/c', '1/c', 'a-b', 'c', 'a/a/c', 'c/b/a/b', 'c/a/b/b/c'),
+    fc.subarray([...actions]),
+  )
   .map(([name, asked]): Scope => ({ type: 'repository', name: name as RepositoryName, actions: asked }));
 const request = fc.record({
   service: fc.constantFrom('docker.example.com', 'other.example.com'),
