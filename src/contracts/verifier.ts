@@ -19,6 +19,12 @@ export interface ClientCredentials {
   };
 }
 
+/** The password or the token, whichever is shown. */
+export function secretIn(shown: ClientCredentials['shown']): Secret | undefined {
+  if (shown.kind === 'none') return undefined;
+  return shown.kind === 'password' ? shown.password : shown.token;
+}
+
 /** An OpenID provider, as a verifier that trusts it reaches it. */
 export interface OpenIdProvider {
   /** As its tokens name it (OpenID Connect Discovery 1.0 section 3). */

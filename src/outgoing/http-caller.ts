@@ -7,6 +7,7 @@ import { readBounded } from '../protocol/read-bounded.js';
 import type { ServerSettings } from '../settings/server-keys.js';
 import { connectionHint } from './connection-hint.js';
 import { openDispatcher } from './dispatcher.js';
+import { headerMap } from './header-map.js';
 import { trustWith } from './trust.js';
 
 export interface HttpCall extends CallOptions {
@@ -107,12 +108,4 @@ function noAnswer(url: URL, cause: unknown): RegistryError {
   const hint = connectionHint(cause);
   const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
   return new RegistryError('UNAVAILABLE', { reason, cause });
-}
-
-function headerMap(headers: Record<string, string | string[] | undefined>): HeaderMap {
-  const map = new Map<string, string>();
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) map.set(name.toLowerCase(), Array.isArray(value) ? value.join(', ') : value);
-  }
-  return map;
 }

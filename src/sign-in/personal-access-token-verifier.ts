@@ -1,4 +1,5 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
+import { secretIn } from '../contracts/verifier.js';
 import { RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
 import { type PersonalAccessTokens, tokenPrefix } from './personal-access-tokens.js';
@@ -48,7 +49,6 @@ export class PersonalAccessTokenVerifier implements Verifier {
 }
 
 function tokenOf({ shown }: ClientCredentials): Secret | undefined {
-  const secret =
-    shown.kind === 'password' ? shown.password : shown.kind === 'bearer' ? shown.token : undefined;
+  const secret = secretIn(shown);
   return secret?.reveal().startsWith(tokenPrefix) === true ? secret : undefined;
 }

@@ -6,6 +6,7 @@ import { untilAborted } from '../decorators/single-flight.js';
 import { hasCode, RegistryError } from '../errors.js';
 import { connectionHint } from '../outgoing/connection-hint.js';
 import { openDispatcher } from '../outgoing/dispatcher.js';
+import { headerMap } from '../outgoing/header-map.js';
 import type { Secret } from '../secret.js';
 import { OutgoingBody, watchSending } from './outgoing-body.js';
 
@@ -177,12 +178,4 @@ function noAnswer(url: URL, cause: unknown): RegistryError {
   const hint = connectionHint(cause);
   const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
   return new RegistryError('UNAVAILABLE', { reason, cause });
-}
-
-function headerMap(headers: Record<string, string | string[] | undefined>): Headers {
-  const map = new Map<string, string>();
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) map.set(name.toLowerCase(), Array.isArray(value) ? value.join(', ') : value);
-  }
-  return map;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
+import { secretIn } from '../contracts/verifier.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
 import { openSecret, type SecretReader } from '../outgoing/open-secret.js';
 import { unverifiedClaims } from '../protocol/jwt-form.js';
@@ -119,12 +120,12 @@ class KubernetesVerifier implements Verifier {
   }
 
   recognises({ shown }: ClientCredentials): boolean {
-    return this.#claimsOfOurs(textIn(shown)) !== undefined;
+    return this.#claimsOfOurs(secretIn(shown)?.reveal() ?? '') !== undefined;
   }
 
   async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     o.signal.throwIfAborted();
-    const token = textIn(shown);
+    const token = secretIn(shown)?.reveal() ?? '';
     const claims = this.#claimsOfOurs(token);
     if (claims === undefined) return undefined;
     this.#refuseEarly(claims);
@@ -204,11 +205,6 @@ async function openReview(
 }
 
 type Given = Parameters<typeof openSecret>[1] & { readonly clock: Clock };
-
-function textIn(shown: ClientCredentials['shown']): string {
-  if (shown.kind === 'none') return '';
-  return (shown.kind === 'password' ? shown.password : shown.token).reveal();
-}
 
 export const driver = defineDriver({
   apiVersion: 1,

@@ -10,6 +10,7 @@ import type {
   Principal,
   Verifier,
 } from '../contracts/index.js';
+import { secretIn } from '../contracts/verifier.js';
 import { RegistryError } from '../errors.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
 import { unverifiedClaims } from '../protocol/jwt-form.js';
@@ -148,7 +149,7 @@ class OidcVerifier implements Verifier {
     const { id, keys, clock } = this.#parts;
     const { issuer, audiences, clockSkew, maxAge, trustDomain } = this.#settings;
     const { claims, expiresAt } = await verifyToken(
-      textIn(shown),
+      secretIn(shown)?.reveal() ?? '',
       keys,
       {
         audiences,
@@ -223,12 +224,7 @@ class OidcVerifier implements Verifier {
 }
 
 function claimsIn(shown: ClientCredentials['shown']): Claims | undefined {
-  return unverifiedClaims(textIn(shown));
-}
-
-function textIn(shown: ClientCredentials['shown']): string {
-  if (shown.kind === 'none') return '';
-  return (shown.kind === 'password' ? shown.password : shown.token).reveal();
+  return unverifiedClaims(secretIn(shown)?.reveal() ?? '');
 }
 
 function withoutSlash(url: string): string {
