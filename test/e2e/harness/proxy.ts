@@ -49,13 +49,14 @@ export async function proxyAddress(scheme: 'http' | 'https' = 'http', name?: str
 /**
  * Starts our own proxy as a program of its own; `listen`, `externalUrl` and `admin` are filled in.
  *
- * @param name of its configuration's file, for more than one
+ * @param options.name of its configuration's file, for more than one
+ * @param options.env beside what every program of the workspace gets
  */
 export async function startProxy(
   workspace: Workspace,
   address: ProxyAddress,
   configuration: object,
-  name = 'proxy.yaml',
+  { name = 'proxy.yaml', env = {} }: { readonly name?: string; readonly env?: NodeJS.ProcessEnv } = {},
 ): Promise<RunningProxy> {
   const write = (settings: object) =>
     workspace.file(`proxy/${name}`, JSON.stringify({ ...listening(address), ...settings }, undefined, 2)); // JSON is YAML
@@ -64,7 +65,7 @@ export async function startProxy(
   const current = () => runs.at(-1);
   const start = async () => {
     const [script, ...args] = proxyArguments('serve', '--config', file);
-    const command = { command: process.execPath, args: [script, ...args], cwd: root };
+    const command = { command: process.execPath, args: [script, ...args], cwd: root, env };
     runs.push(await startProgram(workspace, { ...command, ready: () => accepts(address.listen) }));
   };
   await start();

@@ -23,7 +23,7 @@ export async function startReplicas(
   const shared = { ...configuration, externalUrl: `http://127.0.0.1:${port}`, state: { type: 'memory' } };
   const start = async (name: string, own: object) => {
     const settings = { ...shared, token: { ttl: '60s', keys: own } };
-    return startProxy(workspace, await proxyAddress(), settings, name);
+    return startProxy(workspace, await proxyAddress(), settings, { name });
   };
   const proxies = await Promise.all([start('first.yaml', keys[0]), start('second.yaml', keys[1])]);
   const balancer = await startBalancer(workspace, () => proxies.map(({ host }) => host), port);
