@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { filePathsIn } from '../config/check-files.js';
-import type { Configuration, ConfiguredDriver } from '../config/configuration.js';
+import type { Configuration, ConfiguredCredential, ConfiguredDriver } from '../config/configuration.js';
 import { printPath } from '../config/problem.js';
 import type { DriverKind, DriverKinds } from '../contracts/driver.js';
 import type {
   Clock,
   Closable,
+  CredentialSource,
   DriverDependencies,
   Log,
   Metrics,
@@ -16,6 +17,8 @@ import type {
   Upstream,
   Verifier,
 } from '../contracts/index.js';
+import { RefreshedCredentials } from '../decorators/refreshed-credentials.js';
+import { SeveralCredentials } from '../decorators/several-credentials.js';
 import { describeError } from '../errors.js';
 import { RouteTable } from '../routing/route-table.js';
 import { ServedHosts } from '../routing/served-host.js';
@@ -42,15 +45,15 @@ export interface Opened<T> {
 
 /** Opens the drivers of one configuration, and remembers them so that all can be let go, the last one first. */
 export class Opener {
+  readonly surroundings: Surroundings;
   readonly #configuration: Configuration;
-  readonly #surroundings: Surroundings;
   readonly #pool: PartPool;
   readonly #leases: Lease<Closable>[] = [];
 
   /** @param pool where parts of another configuration may be found that are the same */
   constructor(configuration: Configuration, surroundings: Surroundings, pool = new PartPool()) {
     this.#configuration = configuration;
-    this.#surroundings = surroundings;
+    this.surroundings = surroundings;
     this.#pool = pool;
   }
 
@@ -66,7 +69,7 @@ export class Opener {
     from: readonly unknown[] = [],
   ): Promise<Opened<DriverKinds[K]['opens']>> {
     const { baseDirectory, namedFiles } = this.#configuration;
-    const common: DriverDependencies = { ...this.#surroundings, id, baseDirectory };
+    const common: DriverDependencies = { ...this.surroundings, id, baseDirectory };
     const files = namedFiles.filter(({ setting }) => isWithin(setting, path)).map(({ digest }) => digest);
     try {
       return await this.share([driver.kind, id, raw, files, baseDirectory, ...from], () =>
@@ -90,7 +93,7 @@ export class Opener {
   async close(): Promise<void> {
     for (const lease of this.#leases.splice(0).reverse()) {
       await lease.release().catch((error: unknown) => {
-        this.#surroundings.log.warn({ reason: describeError(error) }, 'a part did not close well');
+        this.surroundings.log.warn({ reason: describeError(error) }, 'a part did not close well');
       });
     }
   }
@@ -120,12 +123,44 @@ export async function openUpstreams(
 ): Promise<ReadonlyMap<string, Opened<Upstream>>> {
   const opened = new Map<string, Opened<Upstream>>();
   for (const [id, { upstream, credentials }] of upstreams) {
-    const path = `upstreams.${id}`;
-    const source = await opener.open(`${path}.credentials`, id, credentials, {});
-    opened.set(id, await opener.open(path, id, upstream, { credentials: source.part }, [source.key]));
+    const source = await openCredentials(opener, id, credentials);
+    const given = { credentials: source.part };
+    opened.set(id, await opener.open(`upstreams.${id}`, id, upstream, given, [source.key]));
   }
   return opened;
 }
+
+/** All credentials of one upstream as one source. */
+async function openCredentials(
+  opener: Opener,
+  upstream: string,
+  credentials: readonly ConfiguredCredential[],
+): Promise<Opened<CredentialSource>> {
+  const { clock, log, metrics } = opener.surroundings;
+  const opened: Opened<CredentialSource>[] = [];
+  for (const [i, { setting, source }] of credentials.entries()) {
+    const { part, key } = await opener.open(setting, upstream, source, {});
+    const settings = { clock, log, metrics, upstream, credential: i + 1 };
+    opened.push(
+      source.driver.type === anonymous
+        ? { part, key }
+        : await opener.share(['refreshed', i, key], async () => new RefreshedCredentials(part, settings)),
+    );
+  }
+  const [only] = opened;
+  if (only !== undefined && opened.length === 1) return only;
+  return opener.share(
+    ['several', ...opened.map(({ key }) => key)],
+    async () =>
+      new SeveralCredentials(
+        opened.map(({ part }) => part),
+        { clock, log, upstream },
+      ),
+  );
+}
+
+/** It has nothing to refresh, and nothing that could be missing. */
+const anonymous = 'anonymous';
 
 export function openState(opener: Opener, { state }: Configuration): Promise<Opened<StateStore>> {
   return opener.open('state', 'state', state, { access: 'owner' });

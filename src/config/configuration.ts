@@ -45,9 +45,16 @@ export interface RouteSetting {
   readonly ns: readonly string[];
 }
 
+export interface ConfiguredCredential {
+  /** The setting: `upstreams.hub.credentials[0]`. */
+  readonly setting: string;
+  readonly source: ConfiguredDriver<'credential-source'>;
+}
+
 export interface ConfiguredUpstream {
   readonly upstream: ConfiguredDriver<'upstream'>;
-  readonly credentials: ConfiguredDriver<'credential-source'>;
+  /** At least one: of several the first that the registry does not refuse. */
+  readonly credentials: readonly ConfiguredCredential[];
 }
 
 export interface ConfiguredVerifier {

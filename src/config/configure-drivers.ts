@@ -3,6 +3,7 @@ import { describeError } from '../errors.js';
 import type { DriverMap } from '../plugins/driver-map.js';
 import { DriverError, loadDriver } from '../plugins/load-driver.js';
 import type { ConfiguredDriver } from './configuration.js';
+import { defaultTypes } from './core-schema.js';
 import { type DriverSite, driverSites } from './driver-sites.js';
 import { parseSettings, topKeys } from './explain-issues.js';
 import { type Finding, printPath, type SettingPath } from './problem.js';
@@ -25,7 +26,12 @@ export async function configureDrivers(
   const findings: Finding[] = [];
   const configured = new Map<string, ConfiguredDriver<DriverKind>>();
   const configs: { path: SettingPath; config: unknown }[] = [];
-  for (const site of driverSites(raw)) {
+  for (const found of driverSites(raw)) {
+    const { chosenBy } = found;
+    const upstream = chosenBy && configured.get(printPath(chosenBy));
+    // What is wrong with the upstream is a finding already.
+    if (chosenBy !== undefined && upstream === undefined) continue;
+    const site = upstream === undefined ? found : withUsualType(found, upstream);
     const result = await configure(site, baseDirectory, drivers);
     if ('findings' in result) {
       findings.push(...result.findings);
@@ -43,6 +49,12 @@ export async function configureDrivers(
       return found as unknown as ConfiguredDriver<K>;
     },
   };
+}
+
+/** The type that the registry wants, where the configuration names none (`url: gcr.io`). */
+function withUsualType(site: DriverSite, { driver, config }: ConfiguredDriver<DriverKind>): DriverSite {
+  const type = driver.usualCredentials?.(config) ?? defaultTypes['credential-source'];
+  return { ...site, choice: { type } };
 }
 
 async function configure(

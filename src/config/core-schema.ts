@@ -10,7 +10,7 @@ import { repositoryPrefix } from '../settings/repository-prefix.js';
 import { secretSource } from '../settings/secret-source.js';
 import { policyTestSchema } from './policy-test-schema.js';
 
-/** The types that drivers have where the configuration names none. */
+/** The types that drivers have where neither the configuration nor, for a credential, its upstream names one. */
 export const defaultTypes = {
   upstream: 'registry',
   'credential-source': 'anonymous',
@@ -42,6 +42,10 @@ function typeKeys(fallback?: string) {
       .describe(moduleText),
   };
 }
+
+/** The type is the upstream's to choose where it is not named. */
+const credential = z.looseObject(typeKeys());
+const maxCredentials = 8;
 
 const route = z.strictObject({
   host: registryHostName().optional().describe('Only requests to this host, as clients write it.'),
@@ -210,9 +214,16 @@ export const coreSchema = z.strictObject({
       z.looseObject({
         ...typeKeys(defaultTypes.upstream),
         credentials: z
-          .looseObject(typeKeys(defaultTypes['credential-source']))
+          .union(
+            [credential, z.array(credential).min(1, 'expected at least one credential').max(maxCredentials)],
+            {
+              error: 'expected a mapping such as { type: static, … }, or a list of them',
+            },
+          )
           .optional()
-          .describe('What this proxy shows to the upstream.'),
+          .describe(
+            'What this proxy shows to the upstream. Of a list the first that is not refused: a password can be changed without an outage. Without `type`: what the registry of this `url` is known to want, else `anonymous`.',
+          ),
       }),
     )
     .default({})

@@ -9,6 +9,8 @@ export interface DriverSite<K extends DriverKind = DriverKind> {
   readonly path: SettingPath;
   /** Absent where the configuration names neither a type nor a module and there is no default. */
   readonly choice?: { readonly type?: string; readonly module?: string };
+  /** Of a credential source whose type is not named: the place of its upstream, which may know one. */
+  readonly chosenBy?: SettingPath;
   /** What the driver's schema is to check. */
   readonly config: unknown;
   /** Keys beside the driver's. */
@@ -35,7 +37,10 @@ export function driverSites(raw: unknown): readonly DriverSite[] {
   for (const [name, entry] of Object.entries(isMapping(core.upstreams) ? core.upstreams : {})) {
     if (!isMapping(entry)) continue;
     sites.push(siteOf('upstream', ['upstreams', name], entry));
-    sites.push(siteOf('credential-source', ['upstreams', name, 'credentials'], entry.credentials ?? {}));
+    for (const { path, credential } of credentialsOf(name, entry.credentials)) {
+      const site = siteOf('credential-source', path, credential);
+      sites.push(site && (site.choice === undefined ? { ...site, chosenBy: ['upstreams', name] } : site));
+    }
   }
   for (const [i, entry] of (Array.isArray(core.verifiers) ? core.verifiers : []).entries()) {
     sites.push(siteOf('verifier', ['verifiers', i], entry));
@@ -44,6 +49,16 @@ export function driverSites(raw: unknown): readonly DriverSite[] {
   sites.push(siteOf('token-issuer', ['token'], core.token ?? {}));
   sites.push(siteOf('state-store', ['state'], core.state ?? {}));
   return sites.filter((site) => site !== undefined);
+}
+
+/** The credentials of an upstream, each with its place: one, or each of a list; one that says nothing where there are none. */
+export function credentialsOf(
+  upstream: string,
+  raw: unknown,
+): readonly { readonly path: SettingPath; readonly credential: unknown }[] {
+  const path = ['upstreams', upstream, 'credentials'];
+  if (!Array.isArray(raw)) return [{ path, credential: raw ?? {} }];
+  return raw.map((credential: unknown, i) => ({ path: [...path, i], credential }));
 }
 
 function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite | undefined {
@@ -57,7 +72,8 @@ function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite
   const config = Object.fromEntries(Object.entries(entry).filter(([key]) => !own.includes(key)));
   const site = { kind, path, config, coreKeys: own };
   if (module !== undefined) return { ...site, choice: type === undefined ? { module } : { module, type } };
-  const chosen = type ?? (kind === 'verifier' ? undefined : defaultTypes[kind]);
+  const isOpen = kind === 'verifier' || kind === 'credential-source';
+  const chosen = type ?? (isOpen ? undefined : defaultTypes[kind]);
   return chosen === undefined ? site : { ...site, choice: { type: chosen } };
 }
 

@@ -70,7 +70,7 @@ export async function configurationJsonSchema(drivers: DriverMap = builtInDriver
     entrySchema(place, await driverSettings(kind, drivers));
 
   const upstream = restOf(at('upstreams'));
-  const credentials = await entry('credential-source', upstream.properties?.credentials ?? {});
+  const credentials = await credentialsSchema(upstream.properties?.credentials ?? {}, drivers);
   const withCredentials = { ...upstream, properties: { ...upstream.properties, credentials } };
   const token = await entry('token-issuer', at('token'));
   const state = await entry('state-store', at('state'));
@@ -87,6 +87,18 @@ export async function configurationJsonSchema(drivers: DriverMap = builtInDriver
       state,
     },
   };
+}
+
+/** One, or a list of them. A type that is not named is the upstream's to choose, so it is nowhere required. */
+async function credentialsSchema(place: JsonSchema, drivers: DriverMap): Promise<JsonSchema> {
+  const mapping = place.anyOf?.find((branch) => branch.type === 'object') ?? {};
+  const settings = await driverSettings('credential-source', drivers);
+  const one = entrySchema(
+    mapping,
+    settings.map((driver) => ({ ...driver, isDefault: true })),
+  );
+  const list = { type: 'array', minItems: 1, items: one };
+  return { ...descriptionOf(place), anyOf: [...(one.anyOf ?? []), list] };
 }
 
 function restOf(schema: JsonSchema): JsonSchema {

@@ -147,9 +147,9 @@ describe('a good configuration', () => {
     assert.deepEqual([...configuration.upstreams.keys()], ['gcr', 'hub']);
     const gcr = configuration.upstreams.get('gcr');
     assert.deepEqual(gcr?.upstream.config, { url: 'https://gcr.io' });
-    assert.equal(gcr?.credentials.driver.type, 'static');
-    assert.deepEqual(gcr?.credentials.config, { username: 'u', password: { env: 'GCR' } });
-    assert.equal(configuration.upstreams.get('hub')?.credentials.driver.type, 'anonymous');
+    assert.equal(gcr?.credentials[0]?.source.driver.type, 'static');
+    assert.deepEqual(gcr?.credentials[0]?.source.config, { username: 'u', password: { env: 'GCR' } });
+    assert.equal(configuration.upstreams.get('hub')?.credentials[0]?.source.driver.type, 'anonymous');
     assert.deepEqual(configuration.verifiers[0]?.driver.config, { file: new FilePath('users', 'file') });
     assert.equal(configuration.policy.driver.type, 'rules');
     assert.deepEqual(configuration.token.issuer.config, { ttl: 300_000 });
@@ -178,7 +178,10 @@ describe('a good configuration', () => {
     const shared = good
       .replace('{ type: static, username: u, password: { env: GCR } }', '&c { type: anonymous }')
       .replace('url: https://registry-1.docker.io', 'url: https://x, credentials: *c');
-    assert.equal((await configurationOf(shared)).upstreams.get('hub')?.credentials.driver.type, 'anonymous');
+    assert.equal(
+      (await configurationOf(shared)).upstreams.get('hub')?.credentials[0]?.source.driver.type,
+      'anonymous',
+    );
   });
 
   it('may load a driver from a file', async () => {

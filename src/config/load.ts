@@ -19,11 +19,12 @@ import type {
 } from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
 import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
+import { credentialsOf } from './driver-sites.js';
 import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
 import { namedFiles } from './named-files.js';
 import { withPolicyFile } from './policy-file.js';
-import { type Finding, formatProblem, type Problem } from './problem.js';
+import { type Finding, formatProblem, type Problem, printPath } from './problem.js';
 import { readYamlFile, type YamlFile } from './yaml-file.js';
 
 /** More are not shown: by then the file is something else. */
@@ -126,11 +127,14 @@ function compose(
     ...(clientCertificateHeader !== undefined && { clientCertificateHeader }),
     limits: core.limits,
     upstreams: new Map(
-      Object.keys(core.upstreams).map((name) => [
+      Object.entries(core.upstreams).map(([name, { credentials }]) => [
         name,
         {
           upstream: drivers.get('upstream', ['upstreams', name]),
-          credentials: drivers.get('credential-source', ['upstreams', name, 'credentials']),
+          credentials: credentialsOf(name, credentials).map(({ path }) => ({
+            setting: printPath(path),
+            source: drivers.get('credential-source', path),
+          })),
         },
       ]),
     ),

@@ -11,8 +11,13 @@ export type Credential = (
   /** Sent as it is: docker's `registrytoken`. */
   | { readonly kind: 'registry-token'; readonly token: Secret }
 ) & {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch. It is not used afterwards. */
   readonly expiresAt?: number;
+  /**
+   * Milliseconds since the epoch: from when on another is asked for, while this one still serves. Where it is missing,
+   * the half of what is left until `expiresAt`. A credential with neither is asked for each time.
+   */
+  readonly refreshAt?: number;
 };
 
 /** What a credential is wanted for. A `Repository` is one. */
@@ -22,7 +27,10 @@ export interface CredentialTarget {
   readonly name?: RepositoryName;
 }
 
-/** Produces what we show to someone else. */
+/**
+ * Produces what we show to someone else. Sharing, refreshing before the end and backing off are not its own: the program
+ * wraps each source (`RefreshedCredentials`).
+ */
 export interface CredentialSource extends Closable {
   /**
    * @param o.rejected what the registry refused: the source must not give the same again from a cache
@@ -33,4 +41,15 @@ export interface CredentialSource extends Closable {
     target: CredentialTarget,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined>;
+
+  /** Targets with the same key get the same credential. Without this method each repository has one of its own. */
+  keyFor?(target: CredentialTarget): string;
+
+  /**
+   * A push found no such repository. Makes it, where the registry wants that and the configuration allows it.
+   *
+   * @returns true where it is there now; false where it is not for this source to make
+   * @throws RegistryError UNAVAILABLE, or DENIED with a reason where we may not
+   */
+  createRepository?(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean>;
 }

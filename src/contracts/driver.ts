@@ -62,6 +62,12 @@ export interface Driver<K extends DriverKind = DriverKind, Config = unknown> {
   readonly type: string;
   /** Strict; its messages say what was expected. Each setting is described with `.describe()`. */
   readonly config: z.ZodType<Config>;
+  /**
+   * Of an upstream: the type of the credential source its registry wants, where the configuration names none.
+   *
+   * @returns undefined where it is asked anonymously then
+   */
+  usualCredentials?(config: Config): string | undefined;
   /** @throws an Error with a one-line message where it cannot start */
   open(
     config: Config,

@@ -8,7 +8,20 @@ export interface Metrics {
     help: string,
     labels?: readonly string[],
   ): { add(labels?: Labels, value?: number): void };
-  gauge(name: string, help: string, labels?: readonly string[]): { set(labels: Labels, value: number): void };
+  gauge(
+    name: string,
+    help: string,
+    labels?: readonly string[],
+  ): {
+    set(labels: Labels, value: number): void;
+    /**
+     * Reads a value whenever the metrics are read; while it is undefined there is none. Whoever follows with the same
+     * labels later takes the place of the one before.
+     *
+     * @returns ends it; the value is gone then
+     */
+    follow(labels: Labels, read: () => number | undefined): () => void;
+  };
   histogram(
     name: string,
     help: string,

@@ -2,6 +2,17 @@ import type { RegistryHost } from '../reference/registry-host.js';
 import type { CallOptions, Closable } from './call-options.js';
 import type { RegistryRequest, RegistryResponse } from './registry-request.js';
 
+/** One step of getting in at a registry. */
+export interface ProbeStep {
+  /** `name`: its address is found. `registry`: it answers `/v2/`. `token`: its endpoint gives one. `access`: we are let in. */
+  readonly step: 'name' | 'credential' | 'registry' | 'token' | 'access';
+  readonly result: 'fine' | 'failed' | 'not needed';
+  /** What was found, in few words for operators; never a secret. */
+  readonly said: string;
+  /** What to do about it. */
+  readonly fix?: string;
+}
+
 /** One remote registry, with our credentials. */
 export interface Upstream extends Closable {
   /** The host it speaks to, for messages and for the credential source. */
@@ -21,4 +32,12 @@ export interface Upstream extends Closable {
    * @returns the same for every name that means the same repository
    */
   canonicalName(name: string): string;
+
+  /**
+   * Tries to get in, without a repository.
+   *
+   * @returns the steps in order; after one that failed there are only those that do not depend on it
+   * @throws the signal's reason alone
+   */
+  probe(o: CallOptions): Promise<readonly ProbeStep[]>;
 }

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import { parseRegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
 import { describeCredentialSourceConformance } from '../testing/conformance/credential-source.js';
+import { FakeMetrics } from '../testing/fake-metrics.js';
 import { driver as dockerConfig } from './docker-config.js';
 import { driver as fixed } from './static.js';
 
@@ -20,11 +21,7 @@ function place(t: TestContext) {
       baseDirectory,
       clock: { now: () => Date.now() },
       log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
-      metrics: {
-        counter: () => ({ add: nothing }),
-        gauge: () => ({ set: nothing }),
-        histogram: () => ({ observe: nothing }),
-      },
+      metrics: new FakeMetrics(),
     },
   };
 }

@@ -9,6 +9,7 @@ import { parseRegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeLog } from '../testing/fake-log.js';
+import { FakeMetrics } from '../testing/fake-metrics.js';
 import { driver as anonymous } from './anonymous.js';
 import { driver as dockerConfig } from './docker-config.js';
 import { driver as fixed } from './static.js';
@@ -28,11 +29,7 @@ function dependencies(baseDirectory: string, clock = new FakeClock()): DriverDep
     baseDirectory,
     clock,
     log: { debug: log, info: log, warn: log, error: log },
-    metrics: {
-      counter: () => ({ add: () => {} }),
-      gauge: () => ({ set: () => {} }),
-      histogram: () => ({ observe: () => {} }),
-    },
+    metrics: new FakeMetrics(),
   };
 }
 

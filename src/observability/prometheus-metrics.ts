@@ -18,9 +18,8 @@ export class PrometheusMetrics implements Metrics {
     return { add: (values: Labels = {}, value = 1) => counter.inc(values, value) };
   }
 
-  gauge(name: string, help: string, labels: readonly string[] = []) {
-    const gauge = this.#once(name, () => new Gauge({ ...this.#options(name, help, labels) }));
-    return { set: (values: Labels, value: number) => gauge.set(values, value) };
+  gauge(name: string, help: string, labels: readonly string[] = []): ReturnType<Metrics['gauge']> {
+    return this.#once(name, () => new FollowingGauge(this.#options(name, help, labels)));
   }
 
   histogram(name: string, help: string, labels: readonly string[] = [], buckets?: readonly number[]) {
@@ -51,5 +50,43 @@ export class PrometheusMetrics implements Metrics {
     const metric = create();
     this.#known.set(name, metric);
     return metric;
+  }
+}
+
+interface Followed {
+  readonly labels: Labels;
+  readonly read: () => number | undefined;
+}
+
+/** A gauge that is set, or that looks for its values when it is read. */
+class FollowingGauge {
+  readonly #gauge: Gauge;
+  readonly #followed = new Map<string, Followed>();
+
+  constructor(options: ConstructorParameters<typeof Gauge>[0]) {
+    this.#gauge = new Gauge({ ...options, collect: () => this.#collect() });
+  }
+
+  set(labels: Labels, value: number): void {
+    this.#gauge.set(labels, value);
+  }
+
+  follow(labels: Labels, read: () => number | undefined): () => void {
+    const key = JSON.stringify(Object.entries(labels).sort());
+    const one: Followed = { labels, read };
+    this.#followed.set(key, one);
+    return () => {
+      if (this.#followed.get(key) !== one) return;
+      this.#followed.delete(key);
+      this.#gauge.remove(labels);
+    };
+  }
+
+  #collect(): void {
+    for (const { labels, read } of this.#followed.values()) {
+      const value = read();
+      if (value === undefined) this.#gauge.remove(labels);
+      else this.#gauge.set(labels, value);
+    }
   }
 }

@@ -11,6 +11,7 @@ function upstream(host: string, canonicalName: Upstream['canonicalName'] = (name
   return {
     registry: parseRegistryHost(host),
     fetch: () => Promise.reject(new Error('not in this test')),
+    probe: () => Promise.reject(new Error('not in this test')),
     canonicalName,
     close: async () => undefined,
   };

@@ -4,6 +4,7 @@ interface FakeMetric {
   readonly kind: 'counter' | 'gauge' | 'histogram';
   readonly labels: readonly string[];
   readonly values: Map<string, number[]>;
+  readonly followed: Map<string, () => number | undefined>;
 }
 
 /** Keeps every value. As strict as the real ones: a label that was not declared is an error. */
@@ -25,6 +26,13 @@ export class FakeMetrics implements Metrics {
     const metric = this.#metric('gauge', name, labels);
     return {
       set: (given: Labels, value: number) => void metric.values.set(keyOf(name, metric, given), [value]),
+      follow: (given: Labels, read: () => number | undefined) => {
+        const key = keyOf(name, metric, given);
+        metric.followed.set(key, read);
+        return () => {
+          if (metric.followed.get(key) === read) metric.followed.delete(key);
+        };
+      },
     };
   }
 
@@ -46,14 +54,20 @@ export class FakeMetrics implements Metrics {
   /** What a histogram observed, in order. */
   observed(name: string, labels: Labels = {}): readonly number[] {
     const metric = this.#metrics.get(name);
-    return metric?.values.get(keyOf(name, metric, labels)) ?? [];
+    if (metric === undefined) return [];
+    const key = keyOf(name, metric, labels);
+    const followed = metric.followed.get(key)?.();
+    return followed === undefined ? (metric.values.get(key) ?? []) : [followed];
   }
 
   /** Everything in a few lines: a test can search it for secrets and for names. */
   get text(): string {
     return [...this.#metrics]
       .flatMap(([name, metric]) =>
-        [...metric.values].map(([key, values]) => `${metric.kind} ${name}${key} ${values.join(' ')}`),
+        [...metric.values.keys(), ...metric.followed.keys()].map((key) => {
+          const values = [metric.followed.get(key)?.() ?? metric.values.get(key)].flat();
+          return `${metric.kind} ${name}${key} ${values.join(' ')}`;
+        }),
       )
       .join('\n');
   }
@@ -65,7 +79,7 @@ export class FakeMetrics implements Metrics {
       if (!same) throw new Error(`metric ${name} was declared otherwise before`);
       return known;
     }
-    const made: FakeMetric = { kind, labels, values: new Map() };
+    const made: FakeMetric = { kind, labels, values: new Map(), followed: new Map() };
     this.#metrics.set(name, made);
     return made;
   }

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { CallOptions } from '../contracts/call-options.js';
 import type { RegistryRequest, RegistryResponse } from '../contracts/registry-request.js';
-import type { Upstream } from '../contracts/upstream.js';
+import type { ProbeStep, Upstream } from '../contracts/upstream.js';
 import { RegistryError } from '../errors.js';
 import { parseRegistryHost } from '../reference/registry-host.js';
 
@@ -27,6 +27,10 @@ export class FakeUpstream implements Upstream {
 
   canonicalName(name: string): string {
     return name;
+  }
+
+  async probe(): Promise<readonly ProbeStep[]> {
+    return [{ step: 'registry', result: 'fine', said: 'it is a fake' }];
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import {
   type RegistryResponse,
   responseHeaders,
 } from '../contracts/registry-request.js';
-import type { Upstream } from '../contracts/upstream.js';
+import type { ProbeStep, Upstream } from '../contracts/upstream.js';
 import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
 import { nextLink } from '../protocol/link.js';
 import { printReference } from '../reference/reference.js';
@@ -41,6 +41,13 @@ export class PlainUpstream implements Upstream {
 
   canonicalName(name: string): string {
     return name;
+  }
+
+  async probe({ signal }: CallOptions): Promise<readonly ProbeStep[]> {
+    const ping: RegistryRequest = { method: 'GET', operation: { kind: 'ping' }, headers: new Map() };
+    const incoming = await this.#send(new URL('/v2/', this.#origin), ping, { signal });
+    incoming.resume();
+    return [{ step: 'registry', result: 'fine', said: `it answers ${incoming.statusCode}` }];
   }
 
   async close(): Promise<void> {

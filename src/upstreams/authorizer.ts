@@ -1,4 +1,5 @@
 import type { CallOptions, Credential, CredentialSource, CredentialTarget, Log } from '../contracts/index.js';
+import { sameCredential } from '../decorators/same-credential.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
@@ -7,7 +8,6 @@ import { Secret } from '../secret.js';
 import { discard } from './bodies.js';
 import { type LearnedChallenge, learnChallenge, widenScopes } from './learned-challenge.js';
 import { RealmRefused, type RealmRules } from './realm.js';
-import { sameCredential } from './same-credential.js';
 import { basicHeader } from './token-client.js';
 import type { Answer, Transport } from './transport.js';
 import { RepositoryRefused } from './upstream-errors.js';

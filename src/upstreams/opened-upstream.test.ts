@@ -54,7 +54,7 @@ export async function openUpstream(t: TestContext, url: string, settings: Settin
     log: { debug: log, info: log, warn: log, error: log },
     metrics: {
       counter: (name) => ({ add: (labels) => count(counts, name, labels) }),
-      gauge: () => ({ set: () => {} }),
+      gauge: () => ({ set: () => {}, follow: () => () => {} }),
       histogram: () => ({ observe: () => {} }),
     },
   });

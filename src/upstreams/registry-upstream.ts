@@ -1,11 +1,12 @@
 import type {
   CallOptions,
+  ProbeStep,
   RegistryOperation,
   RegistryRequest,
   RegistryResponse,
   Upstream,
 } from '../contracts/index.js';
-import { RegistryError } from '../errors.js';
+import { describeError, RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
 import type { Authorizer } from './authorizer.js';
@@ -57,6 +58,17 @@ export class RegistryUpstream implements Upstream {
   canonicalName(name: string): string {
     const { defaultNamespace } = this.#parts;
     return defaultNamespace === undefined || name.includes('/') ? name : `${defaultNamespace}/${name}`;
+  }
+
+  async probe({ signal }: CallOptions): Promise<readonly ProbeStep[]> {
+    try {
+      await this.fetch({ method: 'GET', operation: { kind: 'ping' }, headers: new Map() }, { signal });
+      return [{ step: 'access', result: 'fine', said: 'it answers /v2/' }];
+    } catch (error) {
+      signal.throwIfAborted();
+      const said = error instanceof RegistryError ? (error.reason ?? error.message) : describeError(error);
+      return [{ step: 'access', result: 'failed', said }];
+    }
   }
 
   async close(): Promise<void> {

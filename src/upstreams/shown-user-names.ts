@@ -25,6 +25,10 @@ export class ShownUserNames implements CredentialSource {
     return credential;
   }
 
+  async createRepository(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean> {
+    return (await this.#inner.createRepository?.(target, o)) ?? false;
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

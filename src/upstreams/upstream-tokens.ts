@@ -7,10 +7,10 @@ import type {
   CredentialTarget,
   Log,
 } from '../contracts/index.js';
+import { sameCredential } from '../decorators/same-credential.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { describeError, RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
-import { sameCredential } from './same-credential.js';
 import { type Exchangeable, requestToken, type TokenEndpoint } from './token-client.js';
 import type { Transport } from './transport.js';
 import { RepositoryRefused } from './upstream-errors.js';
