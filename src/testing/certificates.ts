@@ -25,6 +25,8 @@ export interface TestCertificateOptions {
   /** Milliseconds since the Unix epoch, told in whole seconds. Default: an hour ago, and in an hour. */
   readonly notBefore?: number;
   readonly notAfter?: number;
+  /** DNS names it is for beside `localhost` and the loopback addresses. */
+  readonly hosts?: readonly string[];
   /** Default: P-256. */
   readonly kind?: 'p256' | 'rsa';
 }
@@ -48,6 +50,7 @@ async function create(
     notBefore = Date.now() - hour,
     notAfter = Date.now() + hour,
     kind,
+    hosts = [],
   }: TestCertificateOptions,
   authority: TestCertificate | undefined,
 ): Promise<TestCertificate> {
@@ -70,7 +73,7 @@ async function create(
     extensions: [
       new x509.BasicConstraintsExtension(authority === undefined, undefined, true),
       new x509.SubjectAlternativeNameExtension([
-        { type: 'dns', value: 'localhost' },
+        ...['localhost', ...hosts].map((value) => ({ type: 'dns', value }) as const),
         { type: 'ip', value: '127.0.0.1' },
         { type: 'ip', value: '::1' },
       ]),
