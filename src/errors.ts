@@ -40,6 +40,8 @@ export interface RegistryErrorOptions {
   readonly status?: number;
   /** Seconds for `Retry-After`. */
   readonly retryAfter?: number;
+  /** Of a TOOMANYREQUESTS that is passed on: the upstream's `RateLimit-*` headers, by lower-case name. */
+  readonly rateLimit?: ReadonlyMap<string, string>;
   /** `error` parameter of the Bearer challenge (RFC 6750 section 3.1), for UNAUTHORIZED. */
   readonly bearerError?: 'invalid_token' | 'insufficient_scope';
   /**
@@ -60,6 +62,7 @@ export class RegistryError extends Error {
   readonly reason: string | undefined;
   readonly status: number;
   readonly retryAfter: number | undefined;
+  readonly rateLimit: ReadonlyMap<string, string> | undefined;
   readonly bearerError: 'invalid_token' | 'insufficient_scope' | undefined;
   readonly knownUser: boolean;
   readonly countsAsGuess: boolean;
@@ -77,6 +80,7 @@ export class RegistryError extends Error {
     this.reason = options.reason;
     this.status = options.status ?? errorTable[code].http;
     this.retryAfter = options.retryAfter;
+    this.rateLimit = options.rateLimit;
     this.bearerError = options.bearerError;
     this.knownUser = options.knownUser ?? false;
     this.countsAsGuess = options.countsAsGuess ?? false;
@@ -87,6 +91,12 @@ export class RegistryError extends Error {
   /** The same, said of the verifier it comes from: a new one, for a driver may throw one and the same again and again. */
   ofVerifier(verifier: string): RegistryError {
     return new RegistryError(this.code, { ...this.#options, verifier });
+  }
+
+  /** The same, with more before its reason: what led to it. */
+  because(reason: string): RegistryError {
+    const whole = this.reason === undefined ? reason : `${reason}: ${this.reason}`;
+    return new RegistryError(this.code, { ...this.#options, reason: whole });
   }
 }
 

@@ -30,6 +30,7 @@ export function errorResponse(error: unknown, challenge: ChallengeFor | undefine
     headers.set('www-authenticate', printChallenge(challengeOf(known, challenge)));
   }
   if (known.retryAfter !== undefined) headers.set('retry-after', String(known.retryAfter));
+  for (const [name, value] of known.rateLimit ?? []) headers.set(name, value);
   return { status: known.status, headers, body };
 }
 

@@ -4,15 +4,16 @@ import type { CallOptions, Closable, Headers as HeaderMap } from '../contracts/i
 import { untilAborted } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import { readBounded } from '../protocol/read-bounded.js';
+import type { Secret } from '../secret.js';
 import type { ServerSettings } from '../settings/server-keys.js';
-import { connectionHint } from './connection-hint.js';
+import { connectionHint, ProxiedError } from './connection-hint.js';
 import { openDispatcher } from './dispatcher.js';
 import { headerMap } from './header-map.js';
 import { trustWith } from './trust.js';
 
 export interface HttpCall extends CallOptions {
   readonly url: URL;
-  readonly method?: 'GET' | 'POST';
+  readonly method?: 'GET' | 'POST' | 'PUT';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
@@ -36,10 +37,13 @@ const connections = 64;
 export class HttpCaller implements Closable {
   readonly #dispatcher: Dispatcher;
   readonly #timeout: number;
+  readonly #proxy: Secret | undefined;
 
-  constructor(dispatcher: Dispatcher, timeout: number) {
+  /** @param proxy what the dispatcher goes through, for messages */
+  constructor(dispatcher: Dispatcher, timeout: number, proxy?: Secret) {
     this.#dispatcher = dispatcher;
     this.#timeout = timeout;
+    this.#proxy = proxy;
   }
 
   /** @throws an Error with a one-line message where the CA file cannot be used */
@@ -51,7 +55,7 @@ export class HttpCaller implements Closable {
       ...(secureContext && { secureContext }),
       ...(proxy && { proxy }),
     });
-    return new HttpCaller(dispatcher, timeout);
+    return new HttpCaller(dispatcher, timeout, proxy);
   }
 
   /** @throws RegistryError UNAVAILABLE where there is no answer, or none that is whole, small and in time */
@@ -79,7 +83,7 @@ export class HttpCaller implements Closable {
       return { status: answer.statusCode, headers: headerMap(answer.headers), text: bytes.toString('utf8') };
     } catch (error) {
       signal.throwIfAborted();
-      throw noAnswer(url, limit.signal.aborted ? limit.signal.reason : error);
+      throw this.#noAnswer(url, limit.signal.aborted ? limit.signal.reason : error);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
@@ -102,10 +106,11 @@ export class HttpCaller implements Closable {
   async close(): Promise<void> {
     await this.#dispatcher.destroy().catch(() => {});
   }
-}
 
-function noAnswer(url: URL, cause: unknown): RegistryError {
-  const hint = connectionHint(cause);
-  const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
-  return new RegistryError('UNAVAILABLE', { reason, cause });
+  #noAnswer({ host }: URL, error: unknown): RegistryError {
+    const cause = this.#proxy === undefined ? error : new ProxiedError(this.#proxy, error);
+    const hint = connectionHint(cause);
+    const reason = `no answer from ${host}${hint === undefined ? '' : `: ${hint}`}`;
+    return new RegistryError('UNAVAILABLE', { reason, cause });
+  }
 }

@@ -1,3 +1,5 @@
+import { parseJsonObject } from './json-object.js';
+
 /** Bytes: longer ones are not looked at. */
 const maxLength = 16_384;
 const grammar = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -10,18 +12,8 @@ const grammar = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
  */
 export function unverifiedClaims(text: string): Readonly<Record<string, unknown>> | undefined {
   if (text.length > maxLength || !grammar.test(text)) return undefined;
-  const [header = '', payload = ''] = text.split('.');
-  if (parseObject(header) === undefined) return undefined;
-  return parseObject(payload);
-}
-
-function parseObject(segment: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(segment, 'base64url').toString('utf8'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+  const [header = '', payload = ''] = text
+    .split('.')
+    .map((part) => Buffer.from(part, 'base64url').toString('utf8'));
+  return parseJsonObject(header) && parseJsonObject(payload);
 }

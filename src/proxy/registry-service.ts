@@ -281,6 +281,7 @@ function inClientsWords(error: RegistryError, upstreamName: string, clientName: 
     ...(error.code !== 'UNAVAILABLE' && { detail: { name: clientName } }),
     ...(error.reason !== undefined && { reason: error.reason }),
     ...(error.retryAfter !== undefined && { retryAfter: error.retryAfter }),
+    ...(error.rateLimit !== undefined && { rateLimit: error.rateLimit }),
     cause: error.cause,
   });
 }

@@ -1,59 +1,35 @@
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
-import type { CallOptions, ClientCredentials, Log, Principal, Verifier } from '../contracts/index.js';
+import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { widerNetwork } from '../decorators/client-network.js';
 import { FairTurns } from '../decorators/fair-turns.js';
 import { untilAborted } from '../decorators/single-flight.js';
 import { describeError, RegistryError } from '../errors.js';
-import { openSecret, type SecretReader } from '../outgoing/open-secret.js';
+import { type ConfiguredProgram, openProgram, programKeys } from '../outgoing/configured-program.js';
+import type { ProgramResult } from '../outgoing/run-program.js';
 import { duration } from '../settings/duration.js';
-import { readableFile } from '../settings/file-path.js';
-import { type SecretSource, secretSource } from '../settings/secret-source.js';
-import { type ProgramResult, runProgram } from './exec/run-program.js';
 import { answerFrom, verifyRequest } from './exec/verify-request.js';
 import { acceptsKey, type ShownSecret, secretShown } from './outside/shown-secret.js';
 import { told } from './outside/told.js';
 
 /** Of all networks; waiting logins beyond this are told to come back. */
 const waitingPrograms = 100;
-const usualPath = '/usr/local/bin:/usr/bin:/bin';
-
-const argument = z.string({ error: 'expected a text' }).regex(/^[^\0]*$/, 'expected a text without NUL');
-const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'expected the name of a variable');
 
 const config = z.strictObject({
-  command: z
-    .tuple([readableFile()], argument, { error: 'expected a list: the program, and its arguments' })
-    .describe(
-      'The program, by an absolute path or one that counts from the configuration, and its arguments. No shell reads them.',
-    ),
+  command: programKeys.command,
   ...acceptsKey,
-  environment: z
-    .record(variable, z.union([argument, secretSource()], { error: 'expected a text or a secret' }))
-    .default({})
-    .describe('Its environment. Nothing of this program’s own is added but `PATH`.'),
+  environment: programKeys.environment,
   timeout: duration({ min: '100ms', max: '1m' })
     .prefault('10s')
     .describe('For its turn to come, and then for it to answer. Who takes longer is killed.'),
-  concurrency: z
-    .int({ error: 'expected a whole number' })
-    .min(1)
-    .max(256)
-    .default(4)
-    .describe('Programs at the same time.'),
+  concurrency: programKeys.concurrency,
 });
 type ExecSettings = z.output<typeof config>;
 
 interface ExecParts {
   readonly id: string;
   readonly settings: ExecSettings;
-  /** Absolute. */
-  readonly program: string;
-  readonly baseDirectory: string;
-  readonly environment: () => Promise<Readonly<Record<string, string>>>;
+  readonly program: ConfiguredProgram;
 }
 
 /**
@@ -125,18 +101,9 @@ export class ExecVerifier implements Verifier {
   }
 
   async #run(shown: ShownSecret, signal: AbortSignal): Promise<ProgramResult> {
-    const { id, settings, program, baseDirectory, environment } = this.#parts;
-    const [, ...args] = settings.command;
+    const { id, settings, program } = this.#parts;
     try {
-      return await runProgram({
-        program,
-        args,
-        cwd: baseDirectory,
-        environment: await environment(),
-        input: verifyRequest(id, shown),
-        timeLimit: settings.timeout,
-        signal,
-      });
+      return await program.run({ input: verifyRequest(id, shown), timeLimit: settings.timeout, signal });
     } catch (error) {
       signal.throwIfAborted();
       throw this.#unavailable(describeError(error));
@@ -156,7 +123,7 @@ export class ExecVerifier implements Verifier {
   }
 
   #says(what: string): string {
-    return `the program ${this.#parts.settings.command[0].text}: ${what}`;
+    return `the program ${this.#parts.program.name}: ${what}`;
   }
 }
 
@@ -165,42 +132,13 @@ function endOf({ code, stderr }: ProgramResult, shown: ShownSecret): string {
   return `${code === undefined ? 'a signal ended it' : `it ended with ${code}`}${line === '' ? '' : `: ${line}`}`;
 }
 
-/** @throws an Error with a one-line message */
-async function requireExecutable(file: string): Promise<void> {
-  const found = await stat(file).catch(() => undefined);
-  if (found === undefined) throw new Error(`there is no program ${file}`);
-  if (!found.isFile()) throw new Error(`${file} is not a file`);
-  await access(file, constants.X_OK).catch(() => {
-    throw new Error(`${file} may not be executed by this user: chmod +x`);
-  });
-}
-
-/** Secrets are read when a program starts, so that a rotation needs no restart. */
-async function openEnvironment(
-  environment: Readonly<Record<string, string | SecretSource>>,
-  given: { readonly id: string; readonly baseDirectory: string; readonly log: Log },
-): Promise<ExecParts['environment']> {
-  const secrets = new Map<string, SecretReader>();
-  const plain: Record<string, string> = { PATH: process.env.PATH ?? usualPath };
-  for (const [name, value] of Object.entries(environment)) {
-    if (typeof value === 'string') plain[name] = value;
-    else secrets.set(name, await openSecret(value, given));
-  }
-  return async () => {
-    const read = [...secrets].map(async ([name, secret]) => [name, (await secret()).reveal()] as const);
-    return { ...plain, ...Object.fromEntries(await Promise.all(read)) };
-  };
-}
-
 export const driver = defineDriver({
   apiVersion: 1,
   kind: 'verifier',
   type: 'exec',
   config,
   async open(settings, { id, baseDirectory, log }) {
-    const program = resolve(baseDirectory, settings.command[0].text);
-    await requireExecutable(program);
-    const environment = await openEnvironment(settings.environment, { id, baseDirectory, log });
-    return new ExecVerifier({ id, settings, program, baseDirectory, environment });
+    const program = await openProgram(settings, { id, baseDirectory, log });
+    return new ExecVerifier({ id, settings, program });
   },
 });

@@ -1,6 +1,7 @@
 import type { CallOptions } from '../../contracts/index.js';
 import { RegistryError, type RegistryErrorOptions } from '../../errors.js';
 import type { HttpAnswer, HttpCaller } from '../../outgoing/http-caller.js';
+import { parseJsonObject } from '../../protocol/json-object.js';
 import type { Claims } from '../claims/claim-path.js';
 
 /** What an authorization server answered. */
@@ -51,17 +52,5 @@ export function unusable(
 }
 
 function serverAnswer(url: URL, { status, headers, text }: HttpAnswer): ServerAnswer {
-  return { host: url.host, status, headers, body: parseObject(text) };
-}
-
-/** Whatever its Content-Type says: older servers name others. */
-function parseObject(text: string): Claims | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Claims)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+  return { host: url.host, status, headers, body: parseJsonObject(text) };
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { CallOptions } from '../../contracts/index.js';
-import { hasCode } from '../../errors.js';
+import type { CallOptions } from '../contracts/index.js';
+import { hasCode } from '../errors.js';
 
 const leftOver = 'it has ended, but something it started holds its output open';
 
@@ -11,7 +11,8 @@ const maxErrors = 16 * 1024;
 export interface ProgramCall extends CallOptions {
   readonly program: string;
   readonly args: readonly string[];
-  readonly cwd: string;
+  /** Ours where it is missing. */
+  readonly cwd?: string;
   /** The whole of it: nothing of ours is added. */
   readonly environment: Readonly<Record<string, string>>;
   readonly input: string;
