@@ -18,6 +18,7 @@ import { RefreshTokens } from '../token/refresh-tokens.js';
 import { TokenService } from '../token/token-service.js';
 import {
   type Opened,
+  type OpenedUpstream,
   Opener,
   OpeningError,
   openIssuer,
@@ -35,6 +36,8 @@ import { PartPool } from './part-pool.js';
 export interface Generation {
   readonly configuration: Configuration;
   readonly front: FrontParts;
+  /** Gets the credentials for its upstreams before they are needed. For the one that serves; harmless when called again. */
+  keepReady(): void;
   /** Opens anew the files it writes that may have been renamed. Never throws and never waits. */
   reopenFiles(): void;
   /** Closes what no other generation uses. Never rejects. */
@@ -67,10 +70,15 @@ export class Generations {
     const opener = new Opener(configuration, this.#surroundings, this.#pool);
     try {
       const audit = await this.#openAudit(opener, configuration);
-      const front = await this.#openFront(opener, configuration);
+      const state = await openState(opener, configuration);
+      const upstreams = await openUpstreams(opener, configuration);
+      const front = await this.#openFront(opener, configuration, state, upstreams);
       return {
         configuration,
         front: { ...front, ...(audit && { audit }) },
+        keepReady: () => {
+          for (const upstream of upstreams.values()) upstream.keepReady();
+        },
         reopenFiles: () => audit?.reopen(),
         close: () => opener.close(),
       };
@@ -88,14 +96,17 @@ export class Generations {
     try {
       return (await opener.share(['audit', file ?? null], () => openAuditLog(parts))).part;
     } catch (error) {
-      throw new OpeningError(`audit: ${describeError(error)}`, { cause: error });
+      throw new OpeningError('audit', describeError(error), { cause: error });
     }
   }
 
-  async #openFront(opener: Opener, configuration: Configuration): Promise<FrontParts> {
+  async #openFront(
+    opener: Opener,
+    configuration: Configuration,
+    state: Opened<StateStore>,
+    upstreams: ReadonlyMap<string, OpenedUpstream>,
+  ): Promise<FrontParts> {
     const { log, clock } = this.#surroundings;
-    const state = await openState(opener, configuration);
-    const upstreams = await openUpstreams(opener, configuration);
     const routes = routeTable(configuration, upstreams);
     const issuer = await openIssuer(opener, configuration);
     const { verifier, signIn } = await this.#openVerifiers(opener, configuration, state, issuer);

@@ -19,6 +19,7 @@ import type {
 } from '../contracts/index.js';
 import { RefreshedCredentials } from '../decorators/refreshed-credentials.js';
 import { SeveralCredentials } from '../decorators/several-credentials.js';
+import { UsualCredentials } from '../decorators/usual-credentials.js';
 import { describeError } from '../errors.js';
 import { RouteTable } from '../routing/route-table.js';
 import { ServedHosts } from '../routing/served-host.js';
@@ -34,6 +35,16 @@ export interface Surroundings {
 /** Something of the configuration that could not be opened. One line, for the operator. */
 export class OpeningError extends Error {
   override readonly name = 'OpeningError';
+  /** `upstreams.gcr.ca`. */
+  readonly setting: string;
+  /** What is wrong with it. */
+  readonly text: string;
+
+  constructor(setting: string, text: string, options?: ErrorOptions) {
+    super(`${setting}: ${text}`, options);
+    this.setting = setting;
+    this.text = text;
+  }
 }
 
 /** A part, and what it was made from. */
@@ -77,7 +88,7 @@ export class Opener {
           DriverKinds[K]['given']),
       );
     } catch (error) {
-      throw new OpeningError(tell(path, config, baseDirectory, error), { cause: error });
+      throw openingError(path, config, baseDirectory, error);
     }
   }
 
@@ -105,51 +116,75 @@ function isWithin(setting: string, path: string): boolean {
 }
 
 /** Names the setting and the file as the configuration does, where the error speaks of a file. */
-function tell(path: string, config: unknown, baseDirectory: string, error: unknown): string {
-  const text = describeError(error);
+function openingError(path: string, config: unknown, baseDirectory: string, cause: unknown): OpeningError {
+  const text = describeError(cause);
   const found = filePathsIn(config)
     .map((one) => ({ ...one, absolute: resolve(baseDirectory, one.file.text) }))
     .sort((a, b) => b.absolute.length - a.absolute.length)
     .find(({ absolute }) => text.includes(absolute));
-  if (found === undefined) return `${path}: ${text}`;
+  if (found === undefined) return new OpeningError(path, text, { cause });
   const within = printPath(['x', ...found.path]).slice(1); // as it is printed after something else
-  const setting = `${path}${within}`;
-  return `${setting}: ${text.replaceAll(found.absolute, found.file.text)}`;
+  const said = text.replaceAll(found.absolute, found.file.text);
+  return new OpeningError(`${path}${within}`, said, { cause });
+}
+
+export interface OpenedUpstream extends Opened<Upstream> {
+  /** Gets its credentials now, and from now on before they are needed. Never throws and never waits. */
+  keepReady(): void;
 }
 
 export async function openUpstreams(
   opener: Opener,
   { upstreams }: Configuration,
-): Promise<ReadonlyMap<string, Opened<Upstream>>> {
-  const opened = new Map<string, Opened<Upstream>>();
+): Promise<ReadonlyMap<string, OpenedUpstream>> {
+  const opened = new Map<string, OpenedUpstream>();
   for (const [id, { upstream, credentials }] of upstreams) {
-    const source = await openCredentials(opener, id, credentials);
+    // Its settings say which registry it is: what was had for another one must not be gone on with.
+    const { source, refreshed } = await openCredentials(opener, id, credentials, upstream.raw);
     const given = { credentials: source.part };
-    opened.set(id, await opener.open(`upstreams.${id}`, id, upstream, given, [source.key]));
+    const { part, key } = await opener.open(`upstreams.${id}`, id, upstream, given, [source.key]);
+    const keepReady = () => {
+      for (const one of refreshed) one.keepReady({ registry: part.registry });
+    };
+    opened.set(id, { part, key, keepReady });
   }
   return opened;
 }
 
-/** All credentials of one upstream as one source. */
+interface OpenedCredentials {
+  /** All of one upstream as one source. */
+  readonly source: Opened<CredentialSource>;
+  readonly refreshed: readonly RefreshedCredentials[];
+}
+
+/** @param registry what says which one it is, as JSON has it */
 async function openCredentials(
   opener: Opener,
   upstream: string,
   credentials: readonly ConfiguredCredential[],
-): Promise<Opened<CredentialSource>> {
+  registry: unknown,
+): Promise<OpenedCredentials> {
   const { clock, log, metrics } = opener.surroundings;
   const opened: Opened<CredentialSource>[] = [];
+  const refreshed: RefreshedCredentials[] = [];
   for (const [i, { setting, source }] of credentials.entries()) {
-    const { part, key } = await opener.open(setting, upstream, source, {});
+    const { part: inner, key } = await opener.open(setting, upstream, source, {});
+    const part = source.isUsual ? new UsualCredentials(inner, source.driver.type) : inner;
     const settings = { clock, log, metrics, upstream, credential: i + 1 };
-    opened.push(
-      source.driver.type === anonymous
-        ? { part, key }
-        : await opener.share(['refreshed', i, key], async () => new RefreshedCredentials(part, settings)),
+    if (source.driver.type === anonymous) {
+      opened.push({ part, key });
+      continue;
+    }
+    const one = await opener.share(
+      ['refreshed', i, source.isUsual, key, registry],
+      async () => new RefreshedCredentials(part, settings),
     );
+    opened.push(one);
+    refreshed.push(one.part);
   }
   const [only] = opened;
-  if (only !== undefined && opened.length === 1) return only;
-  return opener.share(
+  if (only !== undefined && opened.length === 1) return { source: only, refreshed };
+  const several = await opener.share(
     ['several', ...opened.map(({ key }) => key)],
     async () =>
       new SeveralCredentials(
@@ -157,6 +192,7 @@ async function openCredentials(
         { clock, log, upstream },
       ),
   );
+  return { source: several, refreshed };
 }
 
 /** It has nothing to refresh, and nothing that could be missing. */

@@ -63,6 +63,7 @@ export async function startProxy(
     await generation.close();
     throw error;
   }
+  generation.keepReady();
   return new ServingProxy(generations, generation, servers, surroundings);
 }
 
@@ -139,6 +140,7 @@ class ServingProxy implements RunningProxy {
     }
     this.#retire(this.#generation, this.#servers.front.use(next.front));
     this.#generation = next;
+    next.keepReady();
     return later;
   }
 

@@ -5,7 +5,13 @@ import type { CallOptions, Closable } from './call-options.js';
 
 /** What we show to a registry. */
 export type Credential = (
-  | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
+  | {
+      readonly kind: 'basic';
+      readonly username: string;
+      readonly password: Secret;
+      /** The user name stands in the configuration as it is. Of any other nobody knows whether it is a token. */
+      readonly isConfigured?: true;
+    }
   /** An OAuth2 refresh token, exchanged at the registry's token endpoint: docker's `identitytoken`. */
   | { readonly kind: 'identity-token'; readonly token: Secret }
   /** Sent as it is: docker's `registrytoken`. */
@@ -34,13 +40,18 @@ export interface CredentialTarget {
 export interface CredentialSource extends Closable {
   /**
    * @param o.rejected what the registry refused: the source must not give the same again from a cache
+   * @param o.isAwaited false where nobody waits for it any more: what has not begun, because others are before it, need
+   *   not begin (`NotAwaited`)
    * @returns undefined where it has none for this target: go on without
    * @throws RegistryError UNAVAILABLE where there should be one and it cannot be had now
    */
   credentialFor(
     target: CredentialTarget,
-    o: CallOptions & { readonly rejected?: Credential },
+    o: CallOptions & { readonly rejected?: Credential; readonly isAwaited?: () => boolean },
   ): Promise<Credential | undefined>;
+
+  /** The registry let us in with a credential that it had refused before. Of interest to who counts and to who chooses. */
+  accepted?(credential: Credential): void;
 
   /** Targets with the same key get the same credential. Without this method each repository has one of its own. */
   keyFor?(target: CredentialTarget): string;
@@ -49,7 +60,7 @@ export interface CredentialSource extends Closable {
    * A push found no such repository. Makes it, where the registry wants that and the configuration allows it.
    *
    * @returns true where it is there now; false where it is not for this source to make
-   * @throws RegistryError UNAVAILABLE, or DENIED with a reason where we may not
+   * @throws RegistryError UNAVAILABLE, DENIED with a reason where we may not, TOOMANYREQUESTS where many were made lately
    */
   createRepository?(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean>;
 }

@@ -9,8 +9,15 @@ export interface ProbeStep {
   readonly result: 'fine' | 'failed' | 'not needed';
   /** What was found, in few words for operators; never a secret. */
   readonly said: string;
-  /** What to do about it. */
+  /** What to do about it; absent where `said` tells that already. */
   readonly fix?: string;
+  /** It failed because somebody who was asked did not answer at all. */
+  readonly isUnanswered?: boolean;
+}
+
+export interface ProbeOptions extends CallOptions {
+  /** Milliseconds for all steps together. */
+  readonly timeLimit: number;
 }
 
 /** One remote registry, with our credentials. */
@@ -36,8 +43,9 @@ export interface Upstream extends Closable {
   /**
    * Tries to get in, without a repository.
    *
-   * @returns the steps in order; after one that failed there are only those that do not depend on it
+   * @returns the steps in order; after one that failed there are only those that do not depend on it. What is not done
+   *   at the end of the time has failed
    * @throws the signal's reason alone
    */
-  probe(o: CallOptions): Promise<readonly ProbeStep[]>;
+  probe(o: ProbeOptions): Promise<readonly ProbeStep[]>;
 }

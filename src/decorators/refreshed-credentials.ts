@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type {
   CallOptions,
   Clock,
@@ -7,6 +8,12 @@ import type {
   Log,
   Metrics,
 } from '../contracts/index.js';
+import { describeError, RegistryError } from '../errors.js';
+import { type CredentialMetrics, credentialMetrics } from './credential-metrics.js';
+import { NotAwaited } from './not-awaited.js';
+import { KeyChanged, RefreshedCredential } from './refreshed-credential.js';
+import { credentialDigest } from './same-credential.js';
+import { SingleFlight, untilAborted } from './single-flight.js';
 
 export interface RefreshedCredentialsSettings {
   readonly clock: Clock;
@@ -18,29 +25,220 @@ export interface RefreshedCredentialsSettings {
   readonly credential: number;
 }
 
-/** One source, asked once for all who wait, and again before what it gave ends. */
+/** Milliseconds for one call of the source: more than any `timeout` that can be set for one. */
+const timeLimit = 65_000;
+const maxKeys = 1000;
+/** In one call: whoever's source names another key each time has it asked for others again and again. */
+const maxKeyChanges = 4;
+
+interface Kept {
+  readonly target: CredentialTarget;
+  readonly key: string;
+  readonly credential: RefreshedCredential;
+}
+
+interface Asked {
+  readonly rejected: Credential | undefined;
+  readonly isAwaited: () => boolean;
+}
+
+/**
+ * One source, asked once for all who wait, and again before what it gave ends. What it gave serves until its end also
+ * where it cannot be asked meanwhile. The source is not closed with it: whoever opened it closes it.
+ */
 export class RefreshedCredentials implements CredentialSource {
   readonly #source: CredentialSource;
+  readonly #settings: RefreshedCredentialsSettings;
+  readonly #metrics: CredentialMetrics;
+  readonly #known = new LRUCache<string, RefreshedCredential>({ max: maxKeys });
+  readonly #flights = new SingleFlight<Credential | undefined>(timeLimit);
+  #kept: Kept | undefined;
+  #unfollow = () => {};
+  #isClosed = false;
+  /** That there is none was told as an error; its repetitions are warnings. */
+  #isTold = false;
 
-  constructor(source: CredentialSource, _settings: RefreshedCredentialsSettings) {
+  constructor(source: CredentialSource, settings: RefreshedCredentialsSettings) {
     this.#source = source;
+    this.#settings = settings;
+    this.#metrics = credentialMetrics(settings.metrics, settings.upstream, settings.credential);
   }
 
-  /** Gets a credential now, and from now on before it is needed, whoever asks. Harmless when called again. */
-  keepReady(_target: CredentialTarget): void {}
+  /**
+   * Gets a credential now, and from now on before it is needed, whoever asks: the metrics are about this one. Harmless
+   * when called again; never throws.
+   */
+  keepReady(target: CredentialTarget): void {
+    if (this.#isClosed || this.#kept !== undefined) return;
+    let key: string;
+    try {
+      key = this.keyFor(target);
+    } catch (error) {
+      this.#tellFailure(error, false); // somebody's own source; each request will say so, too
+      return;
+    }
+    this.#keep(target, key);
+  }
 
-  credentialFor(
+  async credentialFor(
     target: CredentialTarget,
-    o: CallOptions & { readonly rejected?: Credential },
+    { signal, rejected }: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined> {
-    return this.#source.credentialFor(target, o);
+    if (rejected !== undefined) this.#kept?.credential.refuse(rejected);
+    for (let i = 0; i < maxKeyChanges; i++) {
+      const key = this.keyFor(target);
+      const one = this.#of(key);
+      try {
+        const asked =
+          rejected === undefined ? one.get(target, { signal }) : one.replace(target, rejected, { signal });
+        const credential = await asked;
+        if (this.keyFor(target) === key) return credential;
+      } catch (error) {
+        if (error instanceof KeyChanged) {
+          if (isSameTarget(error.target, target)) return untilAborted(error.outcome, signal);
+        } else if (signal.aborted || this.keyFor(target) === key) throw error;
+      }
+    }
+    throw this.#unavailable('its source gives it another key each time');
+  }
+
+  keyFor(target: CredentialTarget): string {
+    return this.#source.keyFor?.(target) ?? `${target.registry}/${target.name ?? ''}`;
+  }
+
+  accepted(credential: Credential): void {
+    for (const one of [this.#kept?.credential, ...this.#known.values()]) one?.accepted(credential);
   }
 
   async createRepository(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean> {
     return (await this.#source.createRepository?.(target, o)) ?? false;
   }
 
-  close(): Promise<void> {
-    return this.#source.close();
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#unfollow();
+    this.#kept?.credential.close();
+    for (const credential of this.#known.values()) credential.close();
+    this.#flights.close();
+    this.#known.clear();
   }
+
+  #keep(target: CredentialTarget, key: string, askedAt?: number): void {
+    const credential = this.#of(key);
+    this.#kept = { target, key, credential };
+    this.#unfollow = this.#metrics.follow(credential);
+    credential.keepReady(target, askedAt);
+  }
+
+  /** What is kept has another key by now where its source says so. */
+  #keepWhatIsMeant(): void {
+    const kept = this.#kept;
+    if (this.#isClosed || kept === undefined) return;
+    const key = this.keyFor(kept.target);
+    if (key === kept.key) return;
+    this.#unfollow();
+    kept.credential.close();
+    this.#known.delete(kept.key);
+    this.#kept = undefined;
+    this.#keep(kept.target, key, kept.credential.askedAt);
+  }
+
+  #of(key: string): RefreshedCredential {
+    if (this.#kept?.key === key) return this.#kept.credential;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const made = new RefreshedCredential({
+      clock: this.#settings.clock,
+      ask: (target, rejected, isAwaited) => this.#ask(key, target, { rejected, isAwaited }),
+      onFailure: (error, isHeld, wait) => this.#tellFailure(error, isHeld, wait),
+    });
+    this.#known.set(key, made);
+    return made;
+  }
+
+  /**
+   * @throws RegistryError UNAVAILABLE. NotAwaited. KeyChanged: the answer must not be given to others, for whose repositories a key
+   *   stands may have changed with it (a file was read again)
+   */
+  async #ask(key: string, target: CredentialTarget, asked: Asked): Promise<Credential | undefined> {
+    const outcome = this.#askOnce(target, asked);
+    const failure: unknown = await outcome.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (failure instanceof NotAwaited) throw failure;
+    if (this.keyFor(target) !== key) {
+      if (failure !== undefined) this.#tellFailure(failure, false);
+      this.#keepWhatIsMeant();
+      throw new KeyChanged(target, outcome);
+    }
+    this.#keepWhatIsMeant();
+    return outcome;
+  }
+
+  /**
+   * Its own waiter never leaves: what has begun is useful to the next who asks, also where all who wait have left. A source
+   * that had to wait for its turn need not begin then.
+   */
+  async #askOnce(target: CredentialTarget, { rejected, isAwaited }: Asked): Promise<Credential | undefined> {
+    const nobody = new AbortController().signal;
+    const { registry, name } = target;
+    const flight = JSON.stringify([registry, name, rejected && credentialDigest(rejected)]);
+    try {
+      const credential = await this.#flights.run(flight, { signal: nobody }, (signal) =>
+        this.#source.credentialFor(target, { signal, isAwaited, ...(rejected && { rejected }) }),
+      );
+      if (credential?.expiresAt !== undefined && credential.expiresAt <= this.#settings.clock.now()) {
+        throw this.#unavailable('it was given one that has ended already: is the clock right?');
+      }
+      this.#metrics.fetched(credential === undefined ? 'none' : 'obtained');
+      this.#tellRecovery();
+      return credential;
+    } catch (error) {
+      if (error instanceof NotAwaited) throw error;
+      if (!this.#isClosed) this.#metrics.fetched('failed');
+      // Whatever is wrong here is ours: a client must not be told to log in again for it.
+      if (error instanceof RegistryError && error.code === 'UNAVAILABLE') throw error;
+      throw this.#unavailable(undefined, error);
+    }
+  }
+
+  #unavailable(what: string | undefined, cause?: unknown): RegistryError {
+    const { upstream, credential } = this.#settings;
+    const reason = `credential ${credential} of upstream ${upstream} cannot be had`;
+    const retryAfter = cause instanceof RegistryError ? cause.retryAfter : undefined;
+    return new RegistryError('UNAVAILABLE', {
+      reason: what === undefined ? reason : `${reason}: ${what}`,
+      ...(cause !== undefined && { cause }),
+      ...(retryAfter !== undefined && { retryAfter }),
+    });
+  }
+
+  #tellFailure(error: unknown, isHeld: boolean, wait?: number): void {
+    if (this.#isClosed) return;
+    const { log, upstream, credential } = this.#settings;
+    const fields = {
+      upstream,
+      credential,
+      error: describeError(error),
+      ...(wait && { retryIn: wait / 1000 }),
+    };
+    if (isHeld) {
+      log.warn(fields, 'a credential cannot be refreshed; the one at hand serves until its end');
+    } else {
+      log[this.#isTold ? 'warn' : 'error'](fields, 'a credential cannot be had');
+      this.#isTold = true;
+    }
+  }
+
+  #tellRecovery(): void {
+    if (!this.#isTold) return;
+    this.#isTold = false;
+    const { log, upstream, credential } = this.#settings;
+    log.info({ upstream, credential }, 'a credential can be had again');
+  }
+}
+
+function isSameTarget(one: CredentialTarget, other: CredentialTarget): boolean {
+  return one.registry === other.registry && one.name === other.name;
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Credential } from '../contracts/index.js';
 
 /** True where a source has nothing else to offer than what was refused. */
@@ -11,4 +12,13 @@ export function sameCredential(one: Credential, other: Credential): boolean {
     );
   }
   return one.kind === other.kind && one.token.reveal() === other.token.reveal();
+}
+
+/** Equal where `sameCredential` is true, and shows nothing of the secret: for the keys of what is shared. */
+export function credentialDigest(credential: Credential): string {
+  const parts =
+    credential.kind === 'basic'
+      ? [credential.kind, credential.username, credential.password.reveal()]
+      : [credential.kind, credential.token.reveal()];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64');
 }
