@@ -1,0 +1,12 @@
+/**
+ * The parts of the AWS SDK, loaded when they are first used. On an old Node it would write an advice for developers to
+ * standard error, between the lines of our log.
+ */
+const loaded = <M>(load: () => Promise<M>) => {
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+  return load();
+};
+
+export const loadEcr = () => loaded(() => import('@aws-sdk/client-ecr'));
+export const loadEcrPublic = () => loaded(() => import('@aws-sdk/client-ecr-public'));
+export const loadProviders = () => loaded(() => import('@aws-sdk/credential-providers'));

@@ -1,0 +1,102 @@
+import { type AwsIdentities, type AwsKeys, owner } from './aws-identities.js';
+import type { Refusal } from './sigv4.js';
+import type { Exchange, World } from './world.js';
+
+export interface Sts {
+  /** What was asked, in order: `AssumeRole`, `AssumeRoleWithWebIdentity`. */
+  readonly asked: string[];
+  /** The web identities' tokens that count, and whose they are (`sub`). */
+  readonly webIdentities: Map<string, string>;
+}
+
+/** AWS STS of one region: forms in, XML out. */
+export function startSts(world: World, identities: AwsIdentities, region: string): Sts {
+  const sts: Sts = { asked: [], webIdentities: new Map() };
+  world.host(`sts.${region}.amazonaws.com`, async (exchange) => {
+    const body = await exchange.readText();
+    const form = new URLSearchParams(body);
+    const action = form.get('Action') ?? '';
+    sts.asked.push(action);
+    if (exchange.record.method !== 'POST' || form.get('Version') !== '2011-06-15') {
+      return fail(exchange, 400, 'MissingAction', 'no such action');
+    }
+    if (action === 'AssumeRole') return assumeRole(exchange, identities, region, body);
+    if (action === 'AssumeRoleWithWebIdentity') return assumeByToken(exchange, identities, sts, form);
+    return fail(exchange, 400, 'InvalidAction', `Could not find operation ${action}`);
+  });
+  return sts;
+}
+
+const refusals: Readonly<Record<Refusal, readonly [code: string, message: string]>> = {
+  unsigned: ['MissingAuthenticationToken', 'Request is missing Authentication Token'],
+  'unknown key': ['InvalidClientTokenId', 'The security token included in the request is invalid.'],
+  'wrong token': ['InvalidClientTokenId', 'The security token included in the request is invalid'],
+  'expired token': ['ExpiredToken', 'The security token included in the request is expired'],
+  skewed: ['SignatureDoesNotMatch', 'Signature expired: it is now later'],
+  'wrong signature': ['SignatureDoesNotMatch', 'The request signature we calculated does not match'],
+};
+
+function assumeRole(exchange: Exchange, identities: AwsIdentities, region: string, body: string) {
+  const verdict = identities.verify(exchange, body, { service: 'sts', region });
+  if ('refused' in verdict) return fail(exchange, 403, ...refusals[verdict.refused]);
+  const form = new URLSearchParams(body);
+  const arn = form.get('RoleArn') ?? '';
+  const role = identities.roles.get(arn);
+  const { arn: who } = verdict.keys;
+  if (role?.trusts !== who || role.externalId !== (form.get('ExternalId') ?? undefined)) {
+    const message = `User: ${who} is not authorized to perform: sts:AssumeRole on resource: ${arn}`;
+    return fail(exchange, 403, 'AccessDenied', message);
+  }
+  answer(exchange, 'AssumeRole', identities.session(sessionArn(arn, form)));
+}
+
+function assumeByToken(exchange: Exchange, identities: AwsIdentities, sts: Sts, form: URLSearchParams) {
+  const arn = form.get('RoleArn') ?? '';
+  const subject = sts.webIdentities.get(form.get('WebIdentityToken') ?? '');
+  if (exchange.record.headers.authorization !== undefined) {
+    return fail(exchange, 400, 'InvalidAction', 'this is asked without a signature');
+  }
+  if (subject === undefined) {
+    return fail(exchange, 400, 'ExpiredTokenException', 'Token expired: current date/time must be before');
+  }
+  if (identities.roles.get(arn)?.trusts !== subject) {
+    return fail(exchange, 403, 'AccessDenied', 'Not authorized to perform sts:AssumeRoleWithWebIdentity');
+  }
+  answer(exchange, 'AssumeRoleWithWebIdentity', identities.session(sessionArn(arn, form)));
+}
+
+function sessionArn(role: string, form: URLSearchParams): string {
+  return `arn:aws:sts::${owner}:assumed-role/${role.split('/').at(-1)}/${form.get('RoleSessionName')}`;
+}
+
+const namespace = 'https://sts.amazonaws.com/doc/2011-06-15/';
+
+function answer(exchange: Exchange, action: string, keys: Required<AwsKeys>): void {
+  const credentials =
+    `<Credentials><AccessKeyId>${keys.accessKeyId}</AccessKeyId>` +
+    `<SecretAccessKey>${keys.secretAccessKey}</SecretAccessKey><SessionToken>${keys.sessionToken}</SessionToken>` +
+    `<Expiration>${new Date(keys.expiresAt).toISOString()}</Expiration></Credentials>`;
+  const user = `<AssumedRoleUser><AssumedRoleId>AROA:x</AssumedRoleId><Arn>${keys.arn}</Arn></AssumedRoleUser>`;
+  xml(
+    exchange,
+    200,
+    `<${action}Response xmlns="${namespace}"><${action}Result>${credentials}${user}</${action}Result>` +
+      `<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></${action}Response>`,
+  );
+}
+
+function fail(exchange: Exchange, status: number, code: string, message: string): void {
+  const error = `<Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message></Error>`;
+  xml(
+    exchange,
+    status,
+    `<ErrorResponse xmlns="${namespace}">${error}<RequestId>1</RequestId></ErrorResponse>`,
+  );
+}
+
+/** Whoever accepts JSON gets it, which no SDK reads. */
+function xml(exchange: Exchange, status: number, text: string): void {
+  const isJson = exchange.record.headers.accept?.includes('application/json') === true;
+  if (isJson) exchange.json(status, {});
+  else exchange.text(status, text, { 'content-type': 'text/xml' });
+}
