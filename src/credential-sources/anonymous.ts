@@ -9,6 +9,7 @@ export const driver = defineDriver({
   config: z.strictObject({}),
   async open() {
     return {
+      keyFor: () => '',
       credentialFor: async (_repository, { signal }) => {
         signal.throwIfAborted();
         return undefined;

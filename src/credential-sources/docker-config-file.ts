@@ -94,7 +94,8 @@ function normalizeHost(host: string): string {
   return lower === 'index.docker.io' || lower === 'registry-1.docker.io' ? dockerHub : lower;
 }
 
-/** What a helper knows a registry by. */
-export function helperServer(host: string): string {
+/** What a helper knows a registry by, as docker asks for it. */
+export function helperServer(registry: string): string {
+  const host = normalizeHost(registry);
   return host === dockerHub ? 'https://index.docker.io/v1/' : host;
 }

@@ -1,5 +1,4 @@
 import { resolve } from 'node:path';
-import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import {
   type CallOptions,
@@ -10,13 +9,14 @@ import {
   type DriverDependencies,
   defineDriver,
 } from '../contracts/index.js';
-import { SingleFlight } from '../decorators/single-flight.js';
-import { Turns } from '../decorators/turns.js';
 import { describeError, RegistryError } from '../errors.js';
+import { plainEnvironment } from '../outgoing/configured-program.js';
+import { runProgram } from '../outgoing/run-program.js';
 import { ChangingFile } from '../settings/changing-file.js';
 import { readableFile } from '../settings/file-path.js';
 import { type DockerConfig, helperServer, keysFor, parseDockerConfig } from './docker-config-file.js';
-import { askHelper } from './docker-helper.js';
+import { credentialFromHelper, getArguments } from './docker-helper.js';
+import { ProgramTurns } from './program-turns.js';
 
 const config = z.strictObject({
   file: readableFile().describe(
@@ -38,71 +38,81 @@ export const driver = defineDriver({
       onFailure: (error) =>
         log.error({ id, error: describeError(error) }, 'the docker configuration cannot be read again'),
     });
-    await file.read().catch((error: unknown) => {
+    const first = await file.read().catch((error: unknown) => {
       throw new Error(describeError(error), { cause: error });
     });
-    return new DockerConfigSource(file, clock);
+    return new DockerConfigSource(file, first, clock);
   },
 });
 
 const maxFile = 1024 * 1024;
-/** Milliseconds that a helper's answer is used, also that it knows none. */
+/** Milliseconds that a helper's answer is used before it is asked again. */
 const helperLife = 60_000;
 /** Milliseconds for one helper, its wait for a turn included. */
 const helperTime = 20_000;
 const helpersAtOnce = 4;
 
+/** Where a credential of the file comes from: the helper to ask first, and the entry that serves where it has none. */
+interface Origin {
+  readonly helper?: string;
+  /** What the helper knows the registry by. */
+  readonly server: string;
+  readonly entry?: string;
+}
+
 class DockerConfigSource implements CredentialSource {
   readonly #file: ChangingFile<DockerConfig>;
   readonly #clock: Clock;
-  readonly #answers = new LRUCache<string, { credential: Credential | undefined; until: number }>({
-    max: 1000,
-  });
-  readonly #flights = new SingleFlight<Credential | undefined>(helperTime);
-  readonly #turns = new Turns(helpersAtOnce);
+  readonly #turns = new ProgramTurns({ atOnce: helpersAtOnce, timeLimit: helperTime });
+  /** As it was read last, for `keyFor` cannot wait. */
+  #config: DockerConfig;
 
-  constructor(file: ChangingFile<DockerConfig>, clock: Clock) {
+  constructor(file: ChangingFile<DockerConfig>, config: DockerConfig, clock: Clock) {
     this.#file = file;
+    this.#config = config;
     this.#clock = clock;
   }
 
-  async credentialFor(
-    target: CredentialTarget,
-    o: CallOptions & { readonly rejected?: Credential },
-  ): Promise<Credential | undefined> {
+  keyFor(target: CredentialTarget): string {
+    const { helper = '', server, entry = '' } = originOf(target, this.#config);
+    return [server, helper, entry].join(' ');
+  }
+
+  async credentialFor(target: CredentialTarget, o: CallOptions): Promise<Credential | undefined> {
     o.signal.throwIfAborted();
-    const { credentials, helpers, store } = await this.#file.read();
-    const keys = keysFor(target);
-    const host = keys[keys.length - 1] ?? '';
-    const helper = keys.map((key) => helpers.get(key)).find((name) => name !== undefined) ?? store;
-    const helped = helper === undefined ? undefined : await this.#ask(helper, helperServer(host), o);
-    return helped ?? keys.map((key) => credentials.get(key)).find((credential) => credential !== undefined);
+    const config = await this.#file.read();
+    this.#config = config;
+    const { helper, server, entry } = originOf(target, config);
+    const written = entry === undefined ? undefined : config.credentials.get(entry);
+    if (helper === undefined) return written;
+    const refreshAt = this.#clock.now() + helperLife;
+    const credential = (await this.#ask(helper, server, o)) ?? written;
+    return credential && { ...credential, refreshAt };
   }
 
   async close(): Promise<void> {
-    this.#flights.close();
-    this.#answers.clear();
+    this.#turns.close();
   }
 
-  async #ask(
-    helper: string,
-    server: string,
-    o: CallOptions & { readonly rejected?: Credential },
-  ): Promise<Credential | undefined> {
-    const key = `${helper} ${server}`;
-    const known = o.rejected === undefined ? this.#answers.get(key) : undefined;
-    if (known !== undefined && known.until > this.#clock.now()) return known.credential;
-    // An answer under way may be the one that was refused.
-    const flight = o.rejected === undefined ? key : `${key} again`;
+  async #ask(helper: string, server: string, { signal }: CallOptions): Promise<Credential | undefined> {
+    const program = `docker-credential-${helper}`;
     try {
-      return await this.#flights.run(flight, o, async (signal) => {
-        const credential = await this.#turns.run({ signal }, () => askHelper(helper, server, { signal }));
-        this.#answers.set(key, { credential, until: this.#clock.now() + helperLife });
-        return credential;
-      });
+      const call = { program, args: getArguments, environment: plainEnvironment(['HOME']), input: server };
+      return credentialFromHelper(await this.#turns.run({ signal }, (o) => runProgram({ ...call, ...o })));
     } catch (error) {
-      if (error instanceof RegistryError || o.signal.aborted) throw error;
-      throw new RegistryError('UNAVAILABLE', { reason: `docker-credential-${helper}`, cause: error });
+      signal.throwIfAborted();
+      throw new RegistryError('UNAVAILABLE', { reason: `${program}: ${describeError(error)}` });
     }
   }
+}
+
+function originOf(target: CredentialTarget, { credentials, helpers, store }: DockerConfig): Origin {
+  const keys = keysFor(target);
+  const helper = keys.map((key) => helpers.get(key)).find((name) => name !== undefined) ?? store;
+  const entry = keys.find((key) => credentials.has(key));
+  return {
+    server: helperServer(target.registry),
+    ...(helper !== undefined && { helper }),
+    ...(entry !== undefined && { entry }),
+  };
 }

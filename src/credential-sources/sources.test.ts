@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -39,6 +39,10 @@ function repository(text: string) {
     registry: parseRegistryHost(text.slice(0, slash)),
     name: parseRepositoryName(text.slice(slash + 1)),
   };
+}
+
+function registry(text: string) {
+  return { registry: parseRegistryHost(text) };
 }
 
 function shown(credential: Credential | undefined): string | undefined {
@@ -94,7 +98,50 @@ describe('static', () => {
     writeFileSync(file, 'the second\n');
     assert.equal(await ask(basic, 'gcr.io/a'), 'robot:the second');
     writeFileSync(file, '\n');
-    assert.equal(await ask(basic, 'gcr.io/a'), 'robot:the second', 'an empty file changes nothing');
+    writeFileSync(file, 'third\n\n');
+    assert.equal(await ask(basic, 'gcr.io/a'), 'robot:third', 'line breaks at the end are not meant');
+  });
+
+  for (const [what, change] of [
+    ['vanishes', (file: string) => rmSync(file)],
+    ['has nothing in it', (file: string) => writeFileSync(file, '')],
+    ['has a line break only', (file: string) => writeFileSync(file, '\r\n')],
+    [
+      'becomes a directory',
+      (file: string) => {
+        rmSync(file);
+        mkdirSync(file);
+      },
+    ],
+    ['is too long', (file: string) => writeFileSync(file, 'x'.repeat(70_000))],
+  ] as const) {
+    test(`goes on with what a file held that ${what}, says so once, and takes what comes after it`, async (t) => {
+      const base = directory(t);
+      const file = join(base, 'secret');
+      writeFileSync(file, 'first');
+      const log = new FakeLog();
+      const config = fixed.config.parse({ username: 'robot', password: { file } });
+      const source = await fixed.open(config, { ...dependencies(base), log });
+      change(file);
+      for (let i = 0; i < 3; i++) assert.equal(await ask(source, 'gcr.io/a'), 'robot:first');
+      assert.deepEqual(
+        log.entries.map(({ level, message }) => [level, message]),
+        [['error', 'a secret cannot be read again; the last one stays']],
+      );
+      assert.ok(!log.text.includes('first'), 'the log has the secret');
+      rmSync(file, { recursive: true, force: true });
+      writeFileSync(file, 'second');
+      assert.equal(await ask(source, 'gcr.io/a'), 'robot:second');
+    });
+  }
+
+  test('is the same for every repository, and has no end', async (t) => {
+    const base = directory(t);
+    writeFileSync(join(base, 'secret'), 'pw');
+    const source = await open({ username: 'robot', password: { file: 'secret' } }, base);
+    assert.equal(source.keyFor?.(repository('gcr.io/a')), source.keyFor?.(registry('quay.io')));
+    const credential = await source.credentialFor(repository('gcr.io/a'), { signal });
+    assert.deepEqual([credential?.refreshAt, credential?.expiresAt], [undefined, undefined]);
   });
 
   test('gives a variable', async () => {
@@ -108,13 +155,15 @@ describe('static', () => {
     const base = directory(t);
     writeFileSync(join(base, 'empty'), '');
     writeFileSync(join(base, 'big'), 'x'.repeat(70_000));
-    for (const secret of [{ file: 'no-such' }, { file: 'empty' }, { file: 'big' }, { env: 'NO_SUCH_VAR' }]) {
+    mkdirSync(join(base, 'folder'));
+    const files = ['no-such', 'empty', 'big', 'folder'].map((file) => ({ file }));
+    for (const secret of [...files, { env: 'NO_SUCH_VAR' }]) {
       await assert.rejects(
         open({ username: 'robot', password: secret }, base),
         (error) =>
           error instanceof Error &&
           /^[^\n]+$/.test(error.message) &&
-          /no-such|empty|big|NO_SUCH/.test(error.message),
+          /no-such|empty|big|folder|NO_SUCH/.test(error.message),
       );
     }
   });
@@ -223,22 +272,51 @@ describe('docker-config', () => {
     assert.match((await ask(source, 'docker.io/library/a')) ?? '', /^get https:\/\/index\.docker\.io\/v1\/:/);
   });
 
-  test('keeps an answer for a while, asks once for many, and again when it was refused', async (t) => {
-    const base = helper(
-      t,
-      `echo x >> "$(dirname "$0")/calls"; ${answer('<token>', '$(wc -l < "$(dirname "$0")/calls" | tr -d " ")')}`,
-    );
-    assert.ok(base, 'base');
+  test('says how long an answer of a helper is good for, and asks again each time it is asked', async (t) => {
+    helper(t, `cat > /dev/null; echo x >> "$(dirname "$0")/calls"; ${counted}`);
     const clock = new FakeClock();
-    const { source } = await open(t, { credsStore: 'test' }, clock);
-    const all = await Promise.all(Array.from({ length: 10 }, () => ask(source, 'gcr.io/a')));
-    assert.deepEqual(new Set(all), new Set(['identity-token 1']));
-    assert.equal(await ask(source, 'gcr.io/b'), 'identity-token 1');
+    const { source } = await open(t, { credsStore: 'test', auths: { 'gcr.io': auth('file:pw') } }, clock);
     const first = await source.credentialFor(repository('gcr.io/a'), { signal });
+    assert.equal(shown(first), 'identity-token 1');
+    assert.deepEqual([first?.refreshAt, first?.expiresAt], [clock.now() + 60_000, undefined]);
     assert.equal(await ask(source, 'gcr.io/a', first), 'identity-token 2');
-    assert.equal(await ask(source, 'gcr.io/a'), 'identity-token 2');
-    clock.advance(61_000);
-    assert.equal(await ask(source, 'gcr.io/a'), 'identity-token 3');
+  });
+
+  test('what the file itself holds has no end, unless a helper was asked for it in vain', async (t) => {
+    helper(t, 'echo "credentials not found in native keychain"; exit 1');
+    const clock = new FakeClock();
+    const { source } = await open(
+      t,
+      { credHelpers: { 'gcr.io': 'test' }, auths: { 'gcr.io': auth('a:pw'), 'quay.io': auth('b:pw') } },
+      clock,
+    );
+    const ends = async (name: string) =>
+      (await source.credentialFor(repository(name), { signal }))?.refreshAt;
+    assert.equal(await ends('quay.io/a'), undefined);
+    assert.equal(await ends('gcr.io/a'), clock.now() + 60_000);
+  });
+
+  test('names with one key the repositories that get the same', async (t) => {
+    helper(t, `read s; ${answer('$1', '$s')}`);
+    const { source, write } = await open(t, {
+      credHelpers: { 'gcr.io': 'test' },
+      auths: { 'quay.io': auth('a:pw'), 'quay.io/team': auth('b:pw'), 'quay.io/team/app': auth('c:pw') },
+    });
+    const keys = (...names: readonly string[]) =>
+      names.map((name) => source.keyFor?.(name.includes('/') ? repository(name) : registry(name)));
+    const [other, none, team, app, below] = keys(
+      ...['quay.io/other', 'quay.io', 'quay.io/team/x', 'quay.io/team/app', 'quay.io/team/app/x'],
+    );
+    assert.equal(other, none);
+    assert.equal(app, below);
+    assert.equal(new Set([other, team, app, ...keys('docker.io/library/a')]).size, 4);
+    assert.equal(new Set(keys('gcr.io/a', 'gcr.io/b/c', 'gcr.io')).size, 1);
+    assert.equal(new Set(keys('docker.io/a', 'index.docker.io/b', 'registry-1.docker.io/c')).size, 1);
+    write({ auths: { 'quay.io': auth('a:pw'), 'quay.io/other': auth('d:pw') } });
+    assert.equal(await ask(source, 'quay.io/other'), 'd:pw');
+    const [changed, still] = keys('quay.io/other', 'quay.io/team/app');
+    assert.notEqual(changed, still);
+    assert.equal(still, keys('quay.io')[0]);
   });
 
   test('where a helper knows nothing the file counts', async (t) => {
@@ -250,6 +328,8 @@ describe('docker-config', () => {
     assert.equal(await ask(source, 'gcr.io/a'), 'file:pw');
     assert.equal(await ask(source, 'x.io/a'), undefined);
   });
+
+  const counted = answer('<token>', '$(wc -l < "$(dirname "$0")/calls" | tr -d " ")');
 
   const broken = {
     fails: 'echo "hunter2 went wrong"; exit 1',

@@ -47,7 +47,7 @@ async function openCredential(
   if ('username' in settings) {
     const { username } = settings;
     const password = await openSecret(settings.password, dependencies);
-    return async () => ({ kind: 'basic', username, password: await password() });
+    return async () => ({ kind: 'basic', username, password: await password(), isConfigured: true });
   }
   if ('identityToken' in settings) {
     const token = await openSecret(settings.identityToken, dependencies);
@@ -60,6 +60,7 @@ async function openCredential(
 /** What was refused may be given again: it is not cached, and there is no other. */
 function source(read: () => Promise<Credential>): CredentialSource {
   return {
+    keyFor: () => '',
     credentialFor: async (_repository, { signal }) => {
       signal.throwIfAborted();
       return read();
