@@ -1,8 +1,10 @@
 import { filePathsIn } from '../config/check-files.js';
 import type { Configuration } from '../config/configuration.js';
 import { isMapping } from '../config/mapping.js';
+import { formatProblem } from '../config/problem.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
 import { certificateWarning } from './certificate-life.js';
+import { credentialProblems, type UpstreamRemark, upstreamWarnings } from './check-upstreams.js';
 import { groupWarnings } from './group-warnings.js';
 import {
   Opener,
@@ -29,7 +31,7 @@ export async function checkOpening(
   const { signIn } = configuration;
   const opener = new Opener(configuration, surroundings);
   const state = { part: new MemoryStateStore(surroundings.clock), key: 'memory' };
-  const problems: string[] = [];
+  const problems = credentialProblems(configuration).map((remark) => placed(configuration, remark));
   const attempts: readonly (() => Promise<unknown>)[] = [
     ...[...configuration.upstreams].map(
       (one) => () => openUpstreams(opener, { ...configuration, upstreams: new Map([one]) }),
@@ -49,7 +51,7 @@ export async function checkOpening(
       await attempt();
     } catch (error) {
       if (!(error instanceof OpeningError)) throw error;
-      problems.push(`${configuration.file}: ${error.message}`);
+      problems.push(placed(configuration, { setting: error.setting, message: error.text }));
     }
   }
   await opener.close();
@@ -64,13 +66,19 @@ export async function checkWarnings(
   const { file, tls, baseDirectory } = configuration;
   const certificate = tls && (await readTlsFiles(tls, baseDirectory)).certificate;
   const warning = certificate && certificateWarning(certificate, surroundings.clock.now());
-  return [
+  const upstreams = upstreamWarnings(configuration).map((remark) => placed(configuration, remark));
+  const others = [
     ...(warning === undefined ? [] : [`tls.certificate: ${warning}`]),
     ...certificateHeaderWarnings(configuration),
     ...usernameWarnings(configuration),
     ...signInWarnings(configuration),
     ...(await groupWarnings(configuration, surroundings)),
   ].map((text) => `${file}: ${text}`);
+  return [...upstreams, ...others];
+}
+
+function placed({ placeOf }: Configuration, { setting, message }: UpstreamRemark): string {
+  return formatProblem({ ...placeOf(setting), message });
 }
 
 function certificateHeaderWarnings({

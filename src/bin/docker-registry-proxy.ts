@@ -6,6 +6,7 @@ import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import { checkOpening, checkWarnings } from './check.js';
+import { checkConnections, connectTimeout } from './check-connect.js';
 import { exitCodes, fail } from './exit.js';
 import { explain, QuestionError } from './explain.js';
 import { OpeningError, type Surroundings } from './open-parts.js';
@@ -55,11 +56,21 @@ program
 program
   .command('check')
   .description(
-    'list every problem it can find in a configuration; exits with 2 where there is one, with 1 where a test of the policy fails',
+    'list every problem it can find in a configuration; exits with 2 where there is one, with 1 where a test of the policy or a connection fails',
   )
   .requiredOption(...configOption)
-  .addHelpText('after', '\nExample:\n  docker-registry-proxy check --config config.yaml')
-  .action(async ({ config }: { config: string }) => {
+  .option(
+    '--connect',
+    'then ask each upstream for /v2/ and a token, with the configured credentials, and print what works',
+    false,
+  )
+  .option('--timeout <duration>', 'with --connect: for each upstream (default: 30s)')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  docker-registry-proxy check --config config.yaml\n  docker-registry-proxy check --config config.yaml --connect --timeout 10s',
+  )
+  .action(async ({ config, connect, timeout }: { config: string; connect: boolean; timeout?: string }) => {
+    const patience = connectTimeout({ connect, ...(timeout !== undefined && { timeout }) });
     const configuration = await requireConfiguration(config);
     const problems = await checkOpening(configuration, quiet());
     if (problems.length > 0) fail(problems.join('\n'), exitCodes.usage);
@@ -69,7 +80,9 @@ program
     const { length: tests } = configuration.policyTests;
     const failed = tests > 0 ? await failedPolicyTests(configuration, quiet()) : [];
     if (failed.length > 0) fail(failed.join('\n'), exitCodes.failed);
-    process.stdout.write(`${config}: fine${tests > 0 ? `, policy tests passed: ${tests}` : ''}\n`);
+    const verdict = connect ? 'the configuration is fine' : 'fine';
+    process.stdout.write(`${config}: ${verdict}${tests > 0 ? `, policy tests passed: ${tests}` : ''}\n`);
+    if (connect) await checkConnections(configuration, quiet(), patience);
   });
 
 program

@@ -92,13 +92,15 @@ export function providerOf(
 ): OpenIdProvider {
   if (openIdProvider === undefined) {
     throw new OpeningError(
-      `signIn.verifier: people cannot sign in by browser with the verifier ${id}; name one of type oidc`,
+      'signIn.verifier',
+      `people cannot sign in by browser with the verifier ${id}; name one of type oidc`,
     );
   }
   // ID tokens are for the client that asked for them (OpenID Connect Core 1.0 section 2).
   if (openIdProvider.audiences.includes(clientId)) return openIdProvider;
   throw new OpeningError(
-    `signIn.clientId: the verifier ${id} takes no ID token for ${clientId}; add that to its audiences`,
+    'signIn.clientId',
+    `the verifier ${id} takes no ID token for ${clientId}; add that to its audiences`,
   );
 }
 
@@ -111,6 +113,6 @@ export async function openClientSecret(
   try {
     return await openSecret(signIn.clientSecret, { id: 'sign-in', baseDirectory, log });
   } catch (error) {
-    throw new OpeningError(`signIn.clientSecret: ${describeError(error)}`, { cause: error });
+    throw new OpeningError('signIn.clientSecret', describeError(error), { cause: error });
   }
 }

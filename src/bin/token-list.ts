@@ -1,6 +1,7 @@
 import type { Principal } from '../contracts/index.js';
 import type { ListedPersonalToken } from '../sign-in/personal-tokens-administration.js';
 import type { ListedRefreshToken } from '../token/refresh-tokens-administration.js';
+import { printable, textTable } from './text-table.js';
 
 /** A token of either kind. Times are milliseconds since the epoch. */
 export interface ListedToken {
@@ -62,16 +63,7 @@ export function table(tokens: readonly ListedToken[]): string {
       token.expiresAt === undefined ? 'never' : time(token.expiresAt),
     ]),
   ];
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  return textTable(rows);
 }
 
 export function qualified({ verifier, name }: Pick<Principal, 'verifier' | 'name'>): string {
@@ -81,9 +73,4 @@ export function qualified({ verifier, name }: Pick<Principal, 'verifier' | 'name
 /** ISO 8601, without the milliseconds that mean nothing here. */
 function time(milliseconds: number): string {
   return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z');
-}
-
-/** Names come from directories that others keep: no escape sequence of theirs reaches a terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
 }

@@ -12,6 +12,8 @@ export interface ConfiguredDriver<K extends DriverKind> {
   readonly config: unknown;
   /** The driver's choice and its settings as the file has them: equal where two configurations say the same. */
   readonly raw: unknown;
+  /** Of a credential source: the configuration names no type, and this is the one that the registry wants. */
+  readonly isUsual?: boolean;
 }
 
 /** A file that a configuration names and that has to be there. */
@@ -116,6 +118,12 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export interface Configuration {
   /** Absolute. */
   readonly file: string;
+  /**
+   * Where a setting stands, or the innermost one around it that is there: for what is found out later.
+   *
+   * @param setting `upstreams.gcr.credentials`, as `Problem.path` has it
+   */
+  placeOf(setting: string): Omit<Problem, 'message'>;
   /** The parsed file as it is. For comparing; never printed. */
   readonly raw: unknown;
   readonly namedFiles: readonly NamedFile[];

@@ -36,7 +36,8 @@ export async function configureDrivers(
     if ('findings' in result) {
       findings.push(...result.findings);
     } else {
-      configured.set(printPath(site.path), result);
+      const isUsual = site !== found && result.driver.type !== defaultTypes['credential-source'];
+      configured.set(printPath(site.path), isUsual ? { ...result, isUsual } : result);
       configs.push({ path: site.path, config: result.config });
     }
   }

@@ -24,7 +24,7 @@ import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
 import { namedFiles } from './named-files.js';
 import { withPolicyFile } from './policy-file.js';
-import { type Finding, formatProblem, type Problem, printPath } from './problem.js';
+import { type Finding, formatProblem, type Problem, printPath, type SettingPath } from './problem.js';
 import { readYamlFile, type YamlFile } from './yaml-file.js';
 
 /** More are not shown: by then the file is something else. */
@@ -91,8 +91,8 @@ export async function loadConfiguration(
     baseDirectory,
   );
   const policyTests = policyTestSettings(core.value, yaml);
-  const configuration = compose(resolve(file), own.value, files, core.value, configured, policyTests);
-  return { configuration };
+  const composed = compose(resolve(file), own.value, files, core.value, configured, policyTests);
+  return { configuration: { ...composed, placeOf: (setting) => placeOf(setting, yaml) } };
 }
 
 /** @param first the file whose problems come before those of another one */
@@ -111,7 +111,7 @@ function compose(
   core: CoreSettings,
   drivers: ConfiguredDrivers,
   policyTests: readonly PolicyTestSetting[],
-): Configuration {
+): Omit<Configuration, 'placeOf'> {
   const { tls, admin, token, audit, signIn, clientCertificateHeader } = core;
   const refreshTokens = refreshTokenSetting(token.refreshTokens);
   return {
@@ -161,6 +161,23 @@ function compose(
     drainDelay: core.drainDelay,
     drainTimeout: core.drainTimeout,
   };
+}
+
+function placeOf(setting: string, yaml: YamlFile): Omit<Problem, 'message'> {
+  const { message: _, ...place } = yaml.problem({ path: nearest(setting, yaml.value, []), message: '' });
+  return { ...place, path: setting };
+}
+
+/** The path of a setting, or of the innermost one around it that is there. */
+function nearest(setting: string, value: unknown, path: SettingPath): SettingPath {
+  if (typeof value !== 'object' || value === null) return path;
+  for (const [name, inner] of Object.entries(value)) {
+    const next = [...path, Array.isArray(value) ? Number(name) : name];
+    const printed = printPath(next);
+    const isAround = setting.startsWith(printed) && /^(?:$|[.[])/.test(setting.slice(printed.length));
+    if (isAround) return nearest(setting, inner, next);
+  }
+  return path;
 }
 
 function policyTestSettings({ policy }: CoreSettings, yaml: YamlFile): readonly PolicyTestSetting[] {

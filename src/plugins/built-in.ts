@@ -15,8 +15,12 @@ export const builtInDrivers: DriverMap = {
     webhook: () => import('../verifiers/webhook.js'),
   },
   'credential-source': {
+    acr: () => import('../credential-sources/acr.js'),
     anonymous: () => import('../credential-sources/anonymous.js'),
     'docker-config': () => import('../credential-sources/docker-config.js'),
+    ecr: () => import('../credential-sources/ecr.js'),
+    exec: () => import('../credential-sources/exec.js'),
+    gcp: () => import('../credential-sources/gcp.js'),
     static: () => import('../credential-sources/static.js'),
   },
   policy: {

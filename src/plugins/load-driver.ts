@@ -84,7 +84,7 @@ const methods: Readonly<Record<DriverKind, readonly string[]>> = {
   'credential-source': ['credentialFor', 'close'],
   policy: ['decide', 'relevant', 'close'],
   'token-issuer': ['issue', 'open', 'publicKeys', 'derivedKeys', 'close'],
-  upstream: ['fetch', 'canonicalName', 'close'],
+  upstream: ['fetch', 'canonicalName', 'probe', 'close'],
   'state-store': ['get', 'put', 'compareAndSet', 'delete', 'list', 'close'],
 };
 
@@ -93,6 +93,7 @@ function withCheckedOpening<K extends DriverKind>(driver: Driver<K>): Driver<K> 
   const { apiVersion, kind, type, config: schema } = driver;
   return {
     ...{ apiVersion, kind, type, config: schema },
+    usualCredentials: (config) => driver.usualCredentials?.(config),
     async open(config, dependencies): Promise<DriverKinds[K]['opens']> {
       const opened: unknown = await driver.open(config, dependencies);
       const missing = methods[driver.kind].find((name) => typeof Object(opened)[name] !== 'function');

@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream';
 import { RegistryError } from '../errors.js';
+import type { Secret } from '../secret.js';
 import type { Authorizer, Shown } from './authorizer.js';
 import { discard } from './bodies.js';
 import type { OperationTarget } from './operation-target.js';
 import { followRedirects, isRedirect, redirectTarget } from './redirects.js';
+import { maxCredentials } from './refused-credentials.js';
 import type { Answer, OutgoingRequest, Transport } from './transport.js';
 import { userAgent } from './user-agent.js';
 
@@ -25,9 +27,10 @@ export interface AuthorizedRequest {
   /**
    * Asked about a 403 before our credential is blamed for it; it reads the answer's body away.
    *
+   * @param shown the `Authorization` it answers
    * @returns what to throw where it is about something else
    */
-  readonly forbidden?: (answer: Answer) => Promise<RegistryError | undefined>;
+  readonly forbidden?: (answer: Answer, shown: Secret | undefined) => Promise<RegistryError | undefined>;
   readonly signal: AbortSignal;
 }
 
@@ -37,10 +40,12 @@ export interface Outcome {
   readonly redirected: boolean;
   /** With `hand-on`: where it redirects to. The answer's body is gone then. */
   readonly location?: URL;
+  /** The `Authorization` it answers. */
+  readonly shown?: Secret;
 }
 
-/** At most: a cached token, one for wider scopes, and a replaced credential. */
-const maxAttempts = 4;
+/** At most: a challenge that was not known, a cached token, one for wider scopes, and each credential. */
+const maxAttempts = 3 + maxCredentials;
 
 /** Sends requests with what the upstream wants to see, and again where that was stale. */
 export class AuthorizedClient {
@@ -64,9 +69,16 @@ export class AuthorizedClient {
     for (let attempt = 1; ; attempt++) {
       const outcome = await this.#sendOnce(request, shown);
       const { answer, redirected } = outcome;
-      if (redirected || (answer.status !== 401 && answer.status !== 403)) return outcome;
-      const other = answer.status === 403 ? await request.forbidden?.(answer) : undefined;
-      if (other !== undefined) throw other;
+      if (redirected || (answer.status !== 401 && answer.status !== 403)) {
+        // Who leads on to storage has let us in, whatever that says.
+        this.#authorizer.accepted(shown, redirected ? { status: 200 } : answer);
+        return outcome;
+      }
+      const other = answer.status === 403 ? await request.forbidden?.(answer, shown.header) : undefined;
+      if (other !== undefined) {
+        this.#authorizer.accepted(shown, answer);
+        throw other;
+      }
       discard(answer.body);
       const next = await this.#authorizer.afterRefusal(shown, answer, o);
       // What was stale is forgotten now: the client's own retry is let in.
@@ -97,10 +109,11 @@ export class AuthorizedClient {
       signal,
     };
     const answer = await this.#transport.send(outgoing);
-    if (!isRedirect(answer) || request.redirects === 'refuse') return { answer, redirected: false };
+    const outcome = { answer, redirected: false, ...(shown.header && { shown: shown.header }) };
+    if (!isRedirect(answer) || request.redirects === 'refuse') return outcome;
     if (request.redirects === 'hand-on') {
       discard(answer.body);
-      return { answer, redirected: false, location: redirectTarget(answer, target.url, this.#upstream) };
+      return { ...outcome, location: redirectTarget(answer, target.url, this.#upstream) };
     }
     return {
       answer: await followRedirects(this.#transport, outgoing, answer, this.#upstream),

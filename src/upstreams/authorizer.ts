@@ -1,5 +1,5 @@
 import type { CallOptions, Credential, CredentialSource, CredentialTarget, Log } from '../contracts/index.js';
-import { sameCredential } from '../decorators/same-credential.js';
+import { credentialDigest } from '../decorators/same-credential.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
@@ -8,6 +8,12 @@ import { Secret } from '../secret.js';
 import { discard } from './bodies.js';
 import { type LearnedChallenge, learnChallenge, widenScopes } from './learned-challenge.js';
 import { RealmRefused, type RealmRules } from './realm.js';
+import {
+  CredentialsPaused,
+  isAnother,
+  lookAtCredentials,
+  type RefusedCredentials,
+} from './refused-credentials.js';
 import { basicHeader } from './token-client.js';
 import type { Answer, Transport } from './transport.js';
 import { RepositoryRefused } from './upstream-errors.js';
@@ -30,13 +36,14 @@ export interface Shown {
   readonly credential?: Credential;
   /** Had from the token endpoint, for this request. */
   readonly token?: { readonly request: TokenRequest; readonly value: UpstreamToken; readonly fresh: boolean };
-  /** The credential took the place of a refused one; there is no third. */
-  readonly replaced?: boolean;
+  /** Those whose place the credential took, one after the other. */
+  readonly refused?: readonly Credential[];
 }
 
 export interface AuthorizerSettings {
   readonly transport: Transport;
   readonly credentials: CredentialSource;
+  readonly refused: RefusedCredentials;
   readonly tokens: UpstreamTokens;
   readonly rules: RealmRules;
   /** The name it has in credential stores. */
@@ -50,14 +57,16 @@ export interface AuthorizerSettings {
 /** Learns how the upstream wants to be asked, and finds what to show it. */
 export class Authorizer {
   readonly #s: AuthorizerSettings;
-  readonly #flights: SingleFlight<LearnedChallenge>;
+  readonly #learning: SingleFlight<LearnedChallenge>;
+  readonly #verifying: SingleFlight<boolean>;
   #challenge: LearnedChallenge | undefined;
   #pinged = false;
   #warned = false;
 
   constructor(settings: AuthorizerSettings) {
     this.#s = settings;
-    this.#flights = new SingleFlight(settings.timeLimit);
+    this.#learning = new SingleFlight(settings.timeLimit);
+    this.#verifying = new SingleFlight(settings.timeLimit);
   }
 
   /** @throws RegistryError UNAVAILABLE, RepositoryRefused */
@@ -82,14 +91,21 @@ export class Authorizer {
     return next;
   }
 
+  /** What was shown is good: an answer that is no refusal of it. */
+  accepted({ credential }: Shown, { status }: Pick<Answer, 'status'>): void {
+    if (credential !== undefined && status < 500 && status !== 429) this.#s.refused.accept(credential);
+  }
+
   close(): void {
-    this.#flights.close();
+    this.#learning.close();
+    this.#verifying.close();
   }
 
   async #show(
     challenge: LearnedChallenge,
     wanted: Wanted,
     o: CallOptions & { readonly rejected?: Credential },
+    refused: readonly Credential[] = [],
   ): Promise<Shown> {
     if (challenge.kind === 'none') return { wanted };
     const target = this.#targetOf(wanted);
@@ -100,7 +116,7 @@ export class Authorizer {
       if (token.direct !== undefined) return { wanted, header, credential: token.direct };
       return { wanted, header, token: { request, value: token, fresh } };
     }
-    const credential = await this.#s.credentials.credentialFor(target, o);
+    const credential = await this.#s.refused.choose(this.#s.credentials, target, o, refused);
     if (credential === undefined) return { wanted };
     switch (credential.kind) {
       case 'basic': {
@@ -130,27 +146,42 @@ export class Authorizer {
 
   /** A Basic upstream says 401 to a bad password and to a missing repository alike: the ping tells which. */
   async #afterCredential(shown: Shown, credential: Credential, o: CallOptions): Promise<Shown> {
-    if (shown.header !== undefined && shown.wanted.repository !== undefined) {
-      if (await this.#letsIn(shown.header, o))
-        throw refusal(shown.wanted, 'the credential is accepted elsewhere');
+    const { wanted, header } = shown;
+    const isPing = wanted.repository === undefined && wanted.scopes.length === 0;
+    const isKnown = this.#s.refused.isPaused(credential);
+    if (header !== undefined && !isPing && !isKnown && (await this.#letsIn(header, credential, o))) {
+      this.#s.refused.accept(credential);
+      throw refusal(wanted, 'the credential is accepted elsewhere');
     }
     this.#s.metrics.credentialRefused();
+    const isNews = this.#s.refused.refuse(credential);
+    const next = await this.#another(shown, credential, o);
+    if (next !== undefined) return next;
+    const reason = 'the upstream refuses our credential';
+    throw isNews ? this.#loud(reason, lookAtCredentials) : new RegistryError('UNAVAILABLE', { reason });
+  }
+
+  /** @returns undefined where there is no other to be shown now */
+  async #another(shown: Shown, rejected: Credential, o: CallOptions): Promise<Shown | undefined> {
+    const refused = [...(shown.refused ?? []), rejected];
     const challenge = this.#challenge;
-    if (shown.replaced !== true && challenge !== undefined) {
-      const next = await this.#show(challenge, shown.wanted, { ...o, rejected: credential });
-      const other = next.credential === undefined || !sameCredential(next.credential, credential);
-      if (next.header !== undefined && other) return { ...next, replaced: true };
+    if (challenge === undefined) return undefined;
+    try {
+      const next = await this.#show(challenge, shown.wanted, { ...o, rejected }, refused);
+      // Where another credential is no password but is exchanged for a token, that is not refused yet.
+      if (next.token !== undefined || isAnother(next.credential, refused)) return { ...next, refused };
+    } catch (error) {
+      if (!(error instanceof CredentialsPaused)) throw error;
     }
-    throw this.#loud('the upstream refuses our credential');
+    return undefined;
   }
 
   /** Asked before the first request: one that carries a body cannot be sent twice. */
   async #learn(o: CallOptions): Promise<LearnedChallenge> {
     try {
-      return await this.#flights.run('ping', o, (signal) => this.#ping(signal));
+      return await this.#learning.run('ping', o, (signal) => this.#ping(signal));
     } catch (error) {
-      if (error instanceof RegistryError || o.signal.aborted) throw error;
-      throw new RegistryError('UNAVAILABLE', { reason: 'the upstream does not answer /v2/', cause: error });
+      throw unanswered(error, o);
     }
   }
 
@@ -173,11 +204,18 @@ export class Authorizer {
     this.#s.log.warn({ host, status }, `the upstream answers ${status} to /v2/${doubt}`);
   }
 
-  async #letsIn(header: Secret, o: CallOptions): Promise<boolean> {
-    const { status } = await this.#sendPing(header, o.signal);
-    if (status < 400) return true;
-    if (status === 401 || status === 403) return false;
-    throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${status} to /v2/` });
+  /** Once for all whose requests with this credential are refused at the same moment. */
+  async #letsIn(header: Secret, credential: Credential, o: CallOptions): Promise<boolean> {
+    try {
+      return await this.#verifying.run(credentialDigest(credential), o, async (signal) => {
+        const { status } = await this.#sendPing(header, signal);
+        if (status < 400) return true;
+        if (status === 401 || status === 403) return false;
+        throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${status} to /v2/` });
+      });
+    } catch (error) {
+      throw unanswered(error, o);
+    }
   }
 
   async #sendPing(header: Secret | undefined, signal: AbortSignal): Promise<Answer> {
@@ -215,14 +253,20 @@ export class Authorizer {
     return { registry: this.#s.registry, ...(repository && { name: repository }) };
   }
 
-  #loud(reason: string): RegistryError {
-    this.#s.log.error({ host: this.#s.rules.upstream.host }, reason);
+  #loud(reason: string, fix?: string): RegistryError {
+    this.#s.log.error({ host: this.#s.rules.upstream.host, ...(fix && { fix }) }, reason);
     return new RegistryError('UNAVAILABLE', { reason });
   }
 }
 
 function bearer(token: Secret): Secret {
   return new Secret(`Bearer ${token.reveal()}`);
+}
+
+/** What became of a ping that did not end well. */
+function unanswered(error: unknown, { signal }: CallOptions): unknown {
+  if (error instanceof RegistryError || signal.aborted) return error;
+  return new RegistryError('UNAVAILABLE', { reason: 'the upstream does not answer /v2/', cause: error });
 }
 
 /** Let in, but not here. For what is about no repository there is nothing beyond being let in. */

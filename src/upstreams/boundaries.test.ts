@@ -186,7 +186,7 @@ describe('the configuration of an upstream', () => {
   const cases: readonly (readonly [config: Readonly<Record<string, unknown>>, valid: boolean])[] = [
     [{ url: 'https://gcr.io' }, true],
     [{ url: 'http://localhost:5000/' }, true],
-    [{ url: 'gcr.io' }, false],
+    [{ url: 'gcr.io' }, true],
     [{ url: 'https://gcr.io/path' }, false],
     [{ url: 'https://user:secret@gcr.io' }, false],
     [{ url: 'ftp://gcr.io' }, false],

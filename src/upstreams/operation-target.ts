@@ -18,12 +18,14 @@ type Upload = Extract<RegistryOperation, { kind: 'upload' }>;
  * OCI distribution-spec v1.1, "Endpoints".
  *
  * @param base the upstream's origin
+ * @param deleteActions what a token must grant for a DELETE of content
  * @throws RegistryError BLOB_UPLOAD_INVALID for a session that is not the upstream's
  */
 export function operationTarget(
   base: URL,
   method: RegistryMethod,
   operation: RegistryOperation,
+  deleteActions: readonly Action[] = ['delete'],
 ): OperationTarget {
   const to = (path: string, query = ''): URL => {
     const url = new URL(path, base);
@@ -39,9 +41,10 @@ export function operationTarget(
   if (operation.kind === 'upload') {
     return { url: uploadUrl(base, operation), scopes: uploadScopes(operation), repository };
   }
+  const actions = method === 'DELETE' ? deleteActions : actionsOf(method);
   const of = (path: string, query?: string): OperationTarget => ({
     url: to(`/v2/${repository}/${path}`, query),
-    scopes: [printScope({ type: 'repository', name: repository, actions: actionsOf(method) })],
+    scopes: [printScope({ type: 'repository', name: repository, actions })],
     repository,
   });
   switch (operation.kind) {
@@ -76,6 +79,5 @@ function uploadScopes({ repository, session, mount }: Upload): readonly string[]
 
 /** distribution `docs/content/spec/auth/scope.md`: writing needs pull too. */
 function actionsOf(method: RegistryMethod): readonly Action[] {
-  if (method === 'GET' || method === 'HEAD') return ['pull'];
-  return method === 'DELETE' ? ['delete'] : ['pull', 'push'];
+  return method === 'GET' || method === 'HEAD' ? ['pull'] : ['pull', 'push'];
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Secret } from '../secret.js';
 import { publicMessage } from './public-message.js';
 
 const hidden = {
@@ -76,6 +77,25 @@ describe('what a client is told in the words of an upstream', () => {
   });
 
   test('nothing where nothing is said', () => assert.equal(publicMessage(undefined, hidden), undefined));
+
+  test('not what was shown to it', () => {
+    const token = `${'Ab0-_'.repeat(40)}.${'x1~'.repeat(500)}`;
+    const bearer = new Secret(`Bearer ${token}`);
+    const basic = Buffer.from('bot:pa ss;word').toString('base64');
+    const shown = [
+      [bearer, `what is ${token}?`],
+      [bearer, `invalid header 'Bearer ${token.slice(0, 250)}'`],
+      [bearer, `invalid header: …${token.slice(700)}`],
+      [new Secret(`Basic ${basic}`), `what is ${basic}`],
+      [new Secret(`Basic ${basic}`), 'what is pa ss;word'],
+    ] as const;
+    for (const [header, message] of shown) {
+      assert.equal(publicMessage(message, { host: 'reg', userNames: [], shown: header }), undefined, message);
+      assert.notEqual(publicMessage(message, { host: 'reg', userNames: [] }), undefined, message);
+    }
+    const words = 'the Bearer token says too little for Abracadabra-1.2.3';
+    assert.equal(publicMessage(words, { host: 'reg', userNames: [], shown: bearer }), words);
+  });
 
   test('no more than some of a long one', () => {
     assert.equal(publicMessage('x'.repeat(10_000), hidden), `${'x'.repeat(300)}…`);

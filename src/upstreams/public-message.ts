@@ -1,4 +1,6 @@
 import { shorten } from '../reference/repository-name.js';
+import type { Secret } from '../secret.js';
+import { repeatsShown } from './repeats-shown.js';
 
 /** What an upstream's message must not hold on its way to a client. */
 export interface Hidden {
@@ -7,6 +9,8 @@ export interface Hidden {
   readonly userNames: readonly string[];
   /** The upstream's own name for it. */
   readonly repository?: string;
+  /** The `Authorization` that this is the answer to. */
+  readonly shown?: Secret;
 }
 
 /** Shorter names are parts of ordinary words. */
@@ -31,6 +35,7 @@ export function publicMessage(message: string | undefined, hidden: Hidden): stri
   if (message === undefined) return undefined;
   const checked = message.slice(0, maxChecked);
   if (telling.some((pattern) => pattern.test(checked))) return undefined;
+  if (hidden.shown !== undefined && repeatsShown(checked, hidden.shown)) return undefined;
   const lower = checked.toLowerCase();
   if (namesOf(hidden).some((name) => mentions(lower, name.toLowerCase()))) return undefined;
   return shorten(message, maxMessage);

@@ -6,6 +6,7 @@ import { type Digest, digestAlgorithm, digestOf, isComputable, isDigest } from '
 import { writeHeaders } from './answer-headers.js';
 import { discard } from './bodies.js';
 import { maxManifest, signedSchema1 } from './manifest-limits.js';
+import { withRepository } from './missing-repository.js';
 import {
   failure,
   forbidden,
@@ -29,7 +30,8 @@ const taken = [200, 201, 202];
 export async function putManifest(tools: UpstreamTools, call: ManifestCall): Promise<RegistryResponse> {
   const held = tools.memory.open();
   try {
-    return await put(tools, call, await readManifest(tools, call, held));
+    const bytes = await readManifest(tools, call, held);
+    return await withRepository(tools, call, () => put(tools, call, bytes));
   } finally {
     held.release();
   }

@@ -1,14 +1,16 @@
 import type {
   CallOptions,
+  ProbeOptions,
   ProbeStep,
   RegistryOperation,
   RegistryRequest,
   RegistryResponse,
   Upstream,
 } from '../contracts/index.js';
-import { describeError, RegistryError } from '../errors.js';
+import { RegistryError } from '../errors.js';
 import type { RegistryHost } from '../reference/registry-host.js';
 import { parseRepositoryName } from '../reference/repository-name.js';
+import type { Action } from '../reference/scope.js';
 import type { Authorizer } from './authorizer.js';
 import { discard } from './bodies.js';
 import { deleteContent } from './delete-content.js';
@@ -16,6 +18,7 @@ import { fetchBlob } from './fetch-blob.js';
 import { fetchList } from './fetch-list.js';
 import { fetchManifest } from './fetch-manifest.js';
 import { operationTarget } from './operation-target.js';
+import { type ProbeParts, probe } from './probe.js';
 import { putManifest } from './put-manifest.js';
 import type { Transport } from './transport.js';
 import { upload } from './upload.js';
@@ -31,6 +34,9 @@ export interface RegistryUpstreamParts {
   /** The name it has in credential stores: `docker.io` for Docker Hub. */
   readonly registry: RegistryHost;
   readonly defaultNamespace?: string;
+  /** What a token must grant for a DELETE, where that is not `delete`. */
+  readonly deleteActions?: readonly Action[];
+  readonly probing: Pick<ProbeParts, 'credentials' | 'rules' | 'resolve'>;
 }
 
 /** One remote registry that speaks the OCI distribution-spec. */
@@ -60,15 +66,21 @@ export class RegistryUpstream implements Upstream {
     return defaultNamespace === undefined || name.includes('/') ? name : `${defaultNamespace}/${name}`;
   }
 
-  async probe({ signal }: CallOptions): Promise<readonly ProbeStep[]> {
-    try {
-      await this.fetch({ method: 'GET', operation: { kind: 'ping' }, headers: new Map() }, { signal });
-      return [{ step: 'access', result: 'fine', said: 'it answers /v2/' }];
-    } catch (error) {
-      signal.throwIfAborted();
-      const said = error instanceof RegistryError ? (error.reason ?? error.message) : describeError(error);
-      return [{ step: 'access', result: 'failed', said }];
-    }
+  probe(o: ProbeOptions): Promise<readonly ProbeStep[]> {
+    const { probing, tools, transport, tokens, registry } = this.#parts;
+    return probe(
+      {
+        ...probing,
+        transport,
+        tokens,
+        target: { registry },
+        enter: async (options) => {
+          await this.fetch({ method: 'GET', operation: { kind: 'ping' }, headers: new Map() }, options);
+        },
+        now: () => tools.clock.now(),
+      },
+      o,
+    );
   }
 
   async close(): Promise<void> {
@@ -91,9 +103,9 @@ export class RegistryUpstream implements Upstream {
   }
 
   async #dispatch(request: RegistryRequest, { signal }: CallOptions): Promise<RegistryResponse> {
-    const { tools } = this.#parts;
+    const { tools, deleteActions } = this.#parts;
     const operation = this.#canonical(request.operation);
-    const target = operationTarget(tools.upstream, request.method, operation);
+    const target = operationTarget(tools.upstream, request.method, operation, deleteActions);
     const call = { request, target, signal };
     if (operation.kind === 'upload') return upload(tools, { ...call, operation });
     const { method } = request;

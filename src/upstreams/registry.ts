@@ -1,9 +1,10 @@
+import { lookup } from 'node:dns/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { type CredentialSource, type DriverDependencies, defineDriver } from '../contracts/index.js';
 import { trustWith } from '../outgoing/trust.js';
 import { ByteBudget } from '../protocol/byte-budget.js';
-import { isRegistryHost, parseRegistryHost } from '../reference/registry-host.js';
+import { parseRegistryHost } from '../reference/registry-host.js';
 import { isRepositoryComponent } from '../reference/repository-name.js';
 import { duration } from '../settings/duration.js';
 import { readableFile } from '../settings/file-path.js';
@@ -12,14 +13,15 @@ import { AuthorizedClient } from './authorized-client.js';
 import { Authorizer } from './authorizer.js';
 import { MeteredTransport } from './metered-transport.js';
 import { presetFor } from './presets/index.js';
+import { RefusedCredentials } from './refused-credentials.js';
 import { RegistryUpstream } from './registry-upstream.js';
+import { registryUrl } from './registry-url.js';
 import { ShownUserNames } from './shown-user-names.js';
 import { PooledTransport } from './transport.js';
 import { upstreamLog } from './upstream-log.js';
 import { upstreamMetrics } from './upstream-metrics.js';
 import { UpstreamTokens } from './upstream-tokens.js';
 
-const origin = 'expected a URL such as https://gcr.io, without a path or credentials';
 const tokenUrl = 'expected an https URL without credentials';
 const timeout = () => duration({ min: '1ms', max: '1h' });
 
@@ -33,15 +35,11 @@ const timeouts = z.strictObject({
 });
 
 const config = z.strictObject({
-  url: z
-    .string({ error: origin })
-    .refine(isOrigin, origin)
-    .transform((text) => new URL(text))
-    .describe(
-      'The registry: `https://host[:port]`, or `http://` for one without TLS. `https://docker.io`, ' +
-        '`https://registry-1.docker.io`, `https://index.docker.io` and `https://hub.docker.com` are Docker Hub, with its ' +
-        'token host and `library/`.',
-    ),
+  url: registryUrl().describe(
+    'The registry: `gcr.io`, `registry.example.com:5000`, or a URL; `http://host[:port]` is one without TLS. What is ' +
+      'special about Docker Hub (`docker.io`), `gcr.io`, `LOCATION-docker.pkg.dev`, ECR, `NAME.azurecr.io` and others is ' +
+      'known by their hosts.',
+  ),
   blobs: z
     .enum(['redirect', 'stream'])
     .default('stream')
@@ -84,6 +82,7 @@ export const driver = defineDriver({
   kind: 'upstream',
   type: 'registry',
   config,
+  usualCredentials: ({ url }: RegistryConfig) => presetFor(url).usualCredentials,
   async open(settings: RegistryConfig, dependencies: Dependencies) {
     const file = settings.ca && resolve(dependencies.baseDirectory, settings.ca.text);
     const secureContext = file === undefined ? undefined : await trustWith(file);
@@ -112,16 +111,19 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
   const metrics = upstreamMetrics(dependencies.metrics, dependencies.id);
   const transport = new MeteredTransport(pooled, metrics);
   const timeLimit = Math.min(settings.timeouts.connect + settings.timeouts.headers, maxTokenTime);
-  const tokens = new UpstreamTokens({ transport, credentials, clock, log, metrics, timeLimit });
+  const refused = new RefusedCredentials(clock, (credential) => credentials.accepted(credential));
+  const tokens = new UpstreamTokens({ transport, credentials, refused, clock, log, metrics, timeLimit });
+  const rules = {
+    upstream,
+    tokenOrigins: preset.tokenOrigins,
+    ...(settings.realm && { configured: settings.realm }),
+  };
   const authorizer = new Authorizer({
     transport,
     credentials,
+    refused,
     tokens,
-    rules: {
-      upstream,
-      tokenOrigins: preset.tokenOrigins,
-      ...(settings.realm && { configured: settings.realm }),
-    },
+    rules,
     registry,
     log,
     metrics,
@@ -133,6 +135,7 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
       client: new AuthorizedClient(transport, authorizer, upstream),
       upstream,
       userNames: () => credentials.names,
+      createRepository: (name, o) => credentials.createRepository({ registry, name }, o),
       blobs: settings.blobs,
       bodyTime: settings.timeouts.headers + settings.timeouts.idle,
       memory: new ByteBudget('manifests'),
@@ -144,14 +147,15 @@ function assemble(settings: RegistryConfig, dependencies: Dependencies, pooled: 
     authorizer,
     tokens,
     registry,
+    probing: { credentials, rules, ...(settings.proxy === undefined && { resolve: addressesOf }) },
     ...(defaultNamespace !== undefined && { defaultNamespace }),
+    ...(preset.deleteActions !== undefined && { deleteActions: preset.deleteActions }),
   });
 }
 
-function isOrigin(text: string): boolean {
-  if (!isPlainUrl(text)) return false;
-  const url = new URL(text);
-  return url.pathname === '/' && url.search === '' && isRegistryHost(url.host);
+/** As a connection finds them: the system's resolver, with its hosts file. */
+async function addressesOf(host: string): Promise<readonly string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 function isPlainUrl(text: string): boolean {

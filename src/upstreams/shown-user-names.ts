@@ -25,6 +25,10 @@ export class ShownUserNames implements CredentialSource {
     return credential;
   }
 
+  accepted(credential: Credential): void {
+    this.#inner.accepted?.(credential);
+  }
+
   async createRepository(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean> {
     return (await this.#inner.createRepository?.(target, o)) ?? false;
   }

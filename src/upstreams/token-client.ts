@@ -1,5 +1,7 @@
 import type { CallOptions, Credential } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { parseJsonObject } from '../protocol/json-object.js';
+import { unverifiedClaims } from '../protocol/jwt-form.js';
 import { readBounded } from '../protocol/read-bounded.js';
 import { Secret } from '../secret.js';
 import { cut } from './bodies.js';
@@ -46,7 +48,7 @@ export async function requestToken(
       : passwordRequest(endpoint, scopes, credential);
   const answer = await transport.send({ ...request, signal: o.signal });
   const { status } = answer;
-  if (status === 200) return readToken(answer, endpoint);
+  if (status === 200) return readToken(answer, endpoint, o.now);
   cut(answer.body);
   const noSuchMethod = credential?.kind === 'identity-token' && (status === 404 || status === 405);
   if (status >= 400 && status < 500 && status !== 408 && status !== 429 && !noSuchMethod) {
@@ -104,7 +106,7 @@ export function basicHeader(username: string, password: Secret): string {
   return `Basic ${Buffer.from(`${username}:${password.reveal()}`, 'utf8').toString('base64')}`;
 }
 
-async function readToken(answer: Answer, { realm }: TokenEndpoint): Promise<TokenAnswer> {
+async function readToken(answer: Answer, { realm }: TokenEndpoint, now: number): Promise<TokenAnswer> {
   const broken = (what: string, cause?: unknown) =>
     new RegistryError('UNAVAILABLE', { reason: `the token endpoint ${realm.host} ${what}`, cause });
   let bytes: Buffer | undefined;
@@ -114,24 +116,25 @@ async function readToken(answer: Answer, { realm }: TokenEndpoint): Promise<Toke
     throw broken('broke off its answer', error);
   }
   if (bytes === undefined) throw broken(`sent more than ${maxTokenBody} bytes`);
-  const fields = parseObject(bytes.toString('utf8'));
+  const fields = parseJsonObject(bytes.toString('utf8'));
   const token = [fields?.token, fields?.access_token].find((text) => typeof text === 'string' && text !== '');
   if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) throw broken('sent no token');
-  return { kind: 'token', token: new Secret(token), lifetime: lifetimeOf(fields?.expires_in) };
+  return { kind: 'token', token: new Secret(token), lifetime: lifetimeOf(token, fields?.expires_in, now) };
 }
 
-/** Parse errors of JSON quote the text, which may hold a token: none is kept. */
-function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
+/**
+ * Seconds: the shorter of what the answer says and what the token itself says. ACR and Quay tell the latter alone, and an
+ * answer from a cache tells more than is left. A token that has ended by our clock says that the clocks differ: that
+ * `exp` is not looked at.
+ */
+function lifetimeOf(token: string, expiresIn: unknown, now: number): number {
+  const said = positive(typeof expiresIn === 'string' ? Number(expiresIn) : expiresIn);
+  const exp = unverifiedClaims(token)?.exp;
+  const left = typeof exp === 'number' ? positive(exp - now / 1000) : undefined;
+  if (said === undefined && left === undefined) return defaultLifetime;
+  return Math.min(said ?? maxLifetime, left ?? maxLifetime, maxLifetime);
 }
 
-function lifetimeOf(value: unknown): number {
-  const seconds = typeof value === 'string' ? Number(value) : value;
-  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds <= 0) return defaultLifetime;
-  return Math.min(seconds, maxLifetime);
+function positive(seconds: unknown): number | undefined {
+  return typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds : undefined;
 }

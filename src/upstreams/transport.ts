@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { Headers } from '../contracts/index.js';
 import { untilAborted } from '../decorators/single-flight.js';
 import { hasCode, RegistryError } from '../errors.js';
-import { connectionHint } from '../outgoing/connection-hint.js';
+import { connectionHint, ProxiedError } from '../outgoing/connection-hint.js';
 import { openDispatcher } from '../outgoing/dispatcher.js';
 import { headerMap } from '../outgoing/header-map.js';
 import type { Secret } from '../secret.js';
@@ -73,9 +73,11 @@ export class PooledTransport implements Transport {
   readonly #blobs: Dispatcher;
   readonly #others: Dispatcher;
   readonly #timeouts: Timeouts;
+  readonly #proxy: Secret | undefined;
 
   constructor(settings: TransportSettings) {
     this.#timeouts = settings.timeouts;
+    this.#proxy = settings.proxy;
     this.#blobs = openDispatcher(settings);
     this.#others = openDispatcher(settings);
   }
@@ -89,13 +91,13 @@ export class PooledTransport implements Transport {
       return await this.#sendOnce(request);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
-      if (!again || !wasClosed(error)) throw noAnswer(request.url, error);
+      if (!again || !wasClosed(error)) throw this.#noAnswer(request.url, error);
     }
     try {
       return await this.#sendOnce(request);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
-      throw noAnswer(request.url, error);
+      throw this.#noAnswer(request.url, error);
     }
   }
 
@@ -139,6 +141,14 @@ export class PooledTransport implements Transport {
     }
   }
 
+  #noAnswer({ host }: URL, error: unknown): RegistryError {
+    if (error instanceof RegistryError) return error;
+    const cause = this.#proxy === undefined ? error : new ProxiedError(this.#proxy, error);
+    const hint = connectionHint(cause);
+    const reason = `no answer from ${host}${hint === undefined ? '' : `: ${hint}`}`;
+    return new RegistryError('UNAVAILABLE', { reason, cause });
+  }
+
   /** Also bounds the wait for a free connection. */
   #limit(streamed: OutgoingBody | undefined, answerTime: number, cutter: AbortController): () => void {
     const { connect, headers, idle } = this.#timeouts;
@@ -171,11 +181,4 @@ function clientFailure(body: OutgoingBody, error: unknown): RegistryError | unde
 function wasClosed(error: unknown): boolean {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
-}
-
-function noAnswer(url: URL, cause: unknown): RegistryError {
-  if (cause instanceof RegistryError) return cause;
-  const hint = connectionHint(cause);
-  const reason = `no answer from ${url.host}${hint === undefined ? '' : `: ${hint}`}`;
-  return new RegistryError('UNAVAILABLE', { reason, cause });
 }

@@ -5,6 +5,7 @@ import type { Digest } from '../reference/digest.js';
 import { bodyHeaders, writeHeaders } from './answer-headers.js';
 import type { Outcome } from './authorized-client.js';
 import { discard } from './bodies.js';
+import { withRepository } from './missing-repository.js';
 import { type OperationTarget, operationTarget } from './operation-target.js';
 import { LocationRefused, sessionLocation } from './upload-session.js';
 import {
@@ -55,7 +56,7 @@ async function start(tools: UpstreamTools, call: UploadCall): Promise<RegistryRe
   }
   const target = operationTarget(tools.upstream, 'POST', { kind: 'upload', repository });
   const plain = { ...call, target };
-  return opened(tools, plain, await send(tools, plain));
+  return withRepository(tools, plain, async () => opened(tools, plain, await send(tools, plain)));
 }
 
 /** @returns undefined where the upstream refuses the mount: an upload can still be opened */

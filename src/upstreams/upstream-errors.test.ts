@@ -27,6 +27,20 @@ describe("an upstream's own words", () => {
     }
   });
 
+  test('a 429 keeps what is left of the limit, and nobody learns whose limit it is', async () => {
+    const limits = async (headers: Readonly<Record<string, string>>) => {
+      const answer = { status: 429, headers: new Map(Object.entries(headers)), body: Readable.from([]) };
+      return (await answerError(answer, { method: 'GET', operation }, hidden, 0)).rateLimit;
+    };
+    const left = { 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '0;w=21600' };
+    assert.deepEqual(
+      await limits({ ...left, 'docker-ratelimit-source': '192.0.2.1' }),
+      new Map(Object.entries(left)),
+    );
+    assert.equal(await limits({ 'ratelimit-limit': 'x'.repeat(101), 'ratelimit-remaining': 'é' }), undefined);
+    assert.equal(await limits({}), undefined);
+  });
+
   test('a 400 without a registry error to what is written stays a 400', async () => {
     const body = Readable.from([Buffer.from('<html>')]);
     const request = { method: 'PUT', operation } as const;

@@ -1,5 +1,5 @@
 import type { RegistryMethod, RegistryOperation, RegistryRequest } from '../contracts/index.js';
-import { type ErrorCode, errorTable, RegistryError } from '../errors.js';
+import { type ErrorCode, errorTable, RegistryError, type RegistryErrorOptions } from '../errors.js';
 import { readBounded } from '../protocol/read-bounded.js';
 import { cut } from './bodies.js';
 import { type Hidden, publicMessage } from './public-message.js';
@@ -13,6 +13,13 @@ const maxRetryAfter = 86_400;
 export class RepositoryRefused extends RegistryError {
   constructor(reason: string, message?: string) {
     super('NAME_UNKNOWN', { reason, ...(message !== undefined && { message }) });
+  }
+}
+
+/** The registry itself says that it has no such repository: not a gateway's page, and not what we make of a bare 404. */
+export class RepositoryMissing extends RegistryError {
+  constructor(options: RegistryErrorOptions) {
+    super('NAME_UNKNOWN', options);
   }
 }
 
@@ -35,7 +42,7 @@ export async function answerError(
   const options = wait === undefined ? {} : { retryAfter: wait };
   if (status < 400 || status >= 500 || status === 407 || status === 408 || operation.kind === 'ping') {
     cut(answer.body);
-    if (status === 429) return new RegistryError('TOOMANYREQUESTS', options);
+    if (status === 429) return new RegistryError('TOOMANYREQUESTS', { ...options, ...rateLimit(answer) });
     return new RegistryError('UNAVAILABLE', { ...options, reason: `the upstream answers ${status}` });
   }
   const theirs = await readError(answer);
@@ -48,9 +55,11 @@ export async function answerError(
   if (status === 400 && foreign && method === 'GET') {
     return new RegistryError('UNAVAILABLE', { ...options, reason });
   }
-  if (status === 429) return new RegistryError('TOOMANYREQUESTS', { ...options, reason });
+  if (status === 429)
+    return new RegistryError('TOOMANYREQUESTS', { ...options, ...rateLimit(answer), reason });
   if (status === 416) return new RegistryError('RANGE_INVALID', { reason });
   if (status === 404) {
+    if (code === 'NAME_UNKNOWN') return new RepositoryMissing({ ...options, reason });
     const known = code !== undefined && errorTable[code].http === 404;
     return new RegistryError(known ? code : unknownCode(operation, method), { ...options, reason });
   }
@@ -140,6 +149,15 @@ async function readError(answer: Answer): Promise<ForeignError> {
 
 function isForeignCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code) && !ownCodes.includes(code as ErrorCode);
+}
+
+/** Docker Hub's `100;w=21600`: whose limit it is, `docker-ratelimit-source` tells, which stays here. */
+function rateLimit({ headers }: Answer): { readonly rateLimit?: ReadonlyMap<string, string> } {
+  const told = ['ratelimit-limit', 'ratelimit-remaining'].flatMap((name): [string, string][] => {
+    const value = headers.get(name);
+    return value !== undefined && /^[\x20-\x7e]{1,100}$/.test(value) ? [[name, value]] : [];
+  });
+  return told.length === 0 ? {} : { rateLimit: new Map(told) };
 }
 
 /** RFC 9110 section 10.2.3: seconds or a date. @returns seconds, at most a day */

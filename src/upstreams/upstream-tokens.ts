@@ -7,10 +7,16 @@ import type {
   CredentialTarget,
   Log,
 } from '../contracts/index.js';
-import { sameCredential } from '../decorators/same-credential.js';
+import { credentialDigest } from '../decorators/same-credential.js';
 import { SingleFlight } from '../decorators/single-flight.js';
 import { describeError, RegistryError } from '../errors.js';
 import type { Secret } from '../secret.js';
+import {
+  CredentialsPaused,
+  isAnother,
+  lookAtCredentials,
+  type RefusedCredentials,
+} from './refused-credentials.js';
 import { type Exchangeable, requestToken, type TokenEndpoint } from './token-client.js';
 import type { Transport } from './transport.js';
 import { RepositoryRefused } from './upstream-errors.js';
@@ -34,6 +40,7 @@ export interface TokenRequest {
 export interface UpstreamTokensSettings {
   readonly transport: Transport;
   readonly credentials: CredentialSource;
+  readonly refused: RefusedCredentials;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: UpstreamMetrics;
@@ -71,7 +78,7 @@ export class UpstreamTokens {
   ): Promise<{ readonly token: UpstreamToken; readonly fresh: boolean }> {
     const key = keyOf(request);
     const now = this.#s.clock.now();
-    const known = o.rejected === undefined ? this.#known.get(key) : undefined;
+    const known = o.rejected === undefined ? this.#usable(key) : undefined;
     if (known === undefined || known.expiresAt - margin <= now) {
       return { token: await this.#fetch(key, request, o), fresh: true };
     }
@@ -90,13 +97,20 @@ export class UpstreamTokens {
     this.#known.clear();
   }
 
+  /** A direct one that was refused goes through the same pauses as a password. */
+  #usable(key: string): UpstreamToken | undefined {
+    const known = this.#known.get(key);
+    return known?.direct !== undefined && this.#s.refused.has(known.direct) ? undefined : known;
+  }
+
   #fetch(
     key: string,
     request: TokenRequest,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<UpstreamToken> {
     const { rejected } = o;
-    const shared = this.#flights.run(rejected ? `${key} again` : key, o, async (signal) => {
+    const flight = rejected ? `${key} after ${credentialDigest(rejected)}` : key;
+    const shared = this.#flights.run(flight, o, async (signal) => {
       const token = await this.#exchange(request, { signal, ...(rejected && { rejected }) });
       this.#known.set(key, token);
       return token;
@@ -111,6 +125,7 @@ export class UpstreamTokens {
   #refresh(key: string, request: TokenRequest): void {
     const nobody = new AbortController().signal;
     this.#fetch(key, request, { signal: nobody }).catch((error: unknown) => {
+      if (error instanceof CredentialsPaused) return; // told when it was refused
       this.#s.log.warn({ error: describeError(error) }, 'cannot refresh an upstream token');
     });
   }
@@ -119,12 +134,16 @@ export class UpstreamTokens {
     request: TokenRequest,
     o: CallOptions & { readonly rejected?: Credential },
   ): Promise<UpstreamToken> {
-    let credential = await this.#s.credentials.credentialFor(request.target, o);
-    for (let attempt = 0; ; attempt++) {
+    const { credentials, refused: known } = this.#s;
+    const before = o.rejected === undefined ? [] : [o.rejected];
+    let credential = await known.choose(credentials, request.target, o, before);
+    const refused: Credential[] = [];
+    for (;;) {
       const now = this.#s.clock.now();
       if (credential?.kind === 'registry-token') return direct(credential, now);
       const answer = await this.#ask(request, request.scopes, credential, o);
       if (answer.kind === 'token') {
+        if (credential !== undefined) known.accept(credential);
         const { token, lifetime } = answer;
         const life = lifetime * 1000;
         return { token, refreshAt: now + life * freshPart, expiresAt: now + life };
@@ -132,33 +151,46 @@ export class UpstreamTokens {
       // Refused: for these scopes, or altogether? Docker Hub grants nothing where it refuses, others answer 401, 403.
       if (request.scopes.length > 0) {
         const bare = await this.#ask(request, [], credential, o);
-        if (bare.kind === 'token') throw new RepositoryRefused('the token endpoint refuses its scope');
+        if (bare.kind === 'token') {
+          if (credential !== undefined) known.accept(credential);
+          throw new RepositoryRefused('the token endpoint refuses its scope');
+        }
       }
-      const next = await this.#replacement(request, credential, answer.status, attempt > 0, o);
-      credential = next;
+      if (credential === undefined) {
+        const { host } = request.endpoint.realm;
+        throw this.#loud(`the token endpoint ${host} gives nothing without a credential (${answer.status})`);
+      }
+      refused.push(credential);
+      credential = await this.#replacement(request, credential, refused, answer.status, o);
     }
   }
 
-  /** Another credential after the token endpoint refused one. @throws RegistryError UNAVAILABLE */
+  /**
+   * Another credential after the token endpoint refused one.
+   *
+   * @param refused all of them, this one with them
+   * @throws RegistryError UNAVAILABLE
+   */
   async #replacement(
     { endpoint, target }: TokenRequest,
-    refused: Credential | undefined,
+    rejected: Credential,
+    refused: readonly Credential[],
     status: number,
-    last: boolean,
-    o: CallOptions,
+    { signal }: CallOptions,
   ): Promise<Credential> {
-    const { host } = endpoint.realm;
-    if (refused === undefined) {
-      throw this.#loud(`the token endpoint ${host} gives nothing without a credential (${status})`);
+    const { credentials, metrics, refused: known } = this.#s;
+    metrics.credentialRefused();
+    const isNews = known.refuse(rejected);
+    const failure = `the token endpoint ${endpoint.realm.host} refuses our credential (${status})`;
+    try {
+      const next = await known.choose(credentials, target, { signal, rejected }, refused);
+      if (isAnother(next, refused)) return next;
+    } catch (error) {
+      if (!(error instanceof CredentialsPaused)) throw error;
     }
-    this.#s.metrics.credentialRefused();
-    const next = last
-      ? undefined
-      : await this.#s.credentials.credentialFor(target, { signal: o.signal, rejected: refused });
-    if (next === undefined || sameCredential(next, refused)) {
-      throw this.#loud(`the token endpoint ${host} refuses our credential (${status})`);
-    }
-    return next;
+    throw isNews
+      ? this.#loud(failure, lookAtCredentials)
+      : new RegistryError('UNAVAILABLE', { reason: failure });
   }
 
   async #ask(
@@ -181,8 +213,8 @@ export class UpstreamTokens {
     }
   }
 
-  #loud(reason: string): RegistryError {
-    this.#s.log.error({}, reason);
+  #loud(reason: string, fix?: string): RegistryError {
+    this.#s.log.error({ ...(fix && { fix }) }, reason);
     return new RegistryError('UNAVAILABLE', { reason });
   }
 }

@@ -162,7 +162,7 @@ test('check opens what can be opened: a users file with a bad line', async () =>
   assert.equal(code, 2);
   assert.match(
     stderr,
-    /bad-users\.yaml: verifiers\[0\]\.file: .* bad\.htpasswd: .*line 1: expected a bcrypt hash/,
+    /bad-users\.yaml:\d+:\d+: verifiers\[0\]\.file: .* bad\.htpasswd: .*line 1: expected a bcrypt hash/,
   );
   assert.doesNotMatch(stderr, /apr1/);
 });
@@ -172,7 +172,10 @@ test('check opens supplied token keys, and makes none', async () => {
   const keys = (text: string) => good.replace('token: {', `token: { keys: ${text},`);
   const supplied = await run('check', '--config', write('no-key.yaml', keys('{ files: [no.key] }')));
   assert.equal(supplied.code, 2);
-  assert.match(supplied.stderr, /no-key\.yaml: token\.keys\.files\[0\]: cannot use the token key no\.key: /);
+  assert.match(
+    supplied.stderr,
+    /no-key\.yaml:\d+:\d+: token\.keys\.files\[0\]: cannot use the token key no\.key: /,
+  );
   assert.doesNotMatch(supplied.stderr, /hunter2/);
   const generated = await run('check', '--config', write('keys.yaml', keys('{ directory: made }')));
   assert.equal(generated.code, 0, generated.stderr);

@@ -17,9 +17,10 @@ export class Serving {
   stderr = '';
 
   /** Killed at the end of the scope where it runs then. */
-  constructor(scope: Scope, file: string) {
+  constructor(scope: Scope, file: string, env = process.env) {
     const child = spawn(process.execPath, ['--import', 'tsx', program, 'serve', '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env,
     });
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;

@@ -1,0 +1,139 @@
+import { LRUCache } from 'lru-cache';
+import type {
+  CallOptions,
+  Clock,
+  Credential,
+  CredentialSource,
+  CredentialTarget,
+} from '../contracts/index.js';
+import { credentialDigest, sameCredential } from '../decorators/same-credential.js';
+import { RegistryError } from '../errors.js';
+
+/** For the log line of a refusal, which names the upstream. */
+export const lookAtCredentials =
+  'are the `credentials` of this upstream right, and still good? `check --connect` tries each of them';
+
+/** That one request shows: whoever has more of them refused has no good one. */
+export const maxCredentials = 8;
+
+/** True where it is worth showing after these were refused. */
+export function isAnother(next: Credential | undefined, refused: readonly Credential[]): next is Credential {
+  if (next === undefined || refused.length >= maxCredentials) return false;
+  return !refused.some((one) => sameCredential(one, next));
+}
+
+/** All credentials there are were refused a moment ago, to other requests: the registry was not asked again. */
+export class CredentialsPaused extends RegistryError {
+  /** @param retryAfter seconds */
+  constructor(retryAfter: number) {
+    const reason = `the upstream refused our credential: it is shown again in ${retryAfter} s, another one at once`;
+    super('UNAVAILABLE', { reason, retryAfter });
+  }
+}
+
+interface Refusal {
+  /** Milliseconds since the epoch, as `until`. One that lies in the future is from before the clock was set back. */
+  readonly since: number;
+  readonly until: number;
+  /** In a row. */
+  readonly count: number;
+  /** Somebody shows it again now. */
+  readonly isTried: boolean;
+}
+
+/** Milliseconds that a refused credential is not shown, first and at most. */
+const pause = { first: 5_000, most: 60_000 } as const;
+const maxRemembered = 1000;
+
+/**
+ * What an upstream refused. Registries lock accounts after a few wrong passwords, and a refused one is as wrong with the
+ * next request: it is shown again by one request alone, after pauses that grow, until it is taken.
+ */
+export class RefusedCredentials {
+  readonly #clock: Clock;
+  /** By digest. */
+  readonly #refusals = new LRUCache<string, Refusal>({ max: maxRemembered });
+  readonly #onAccepted: (credential: Credential) => void;
+
+  /** @param onAccepted told of one that is taken after it was refused */
+  constructor(clock: Clock, onAccepted: (credential: Credential) => void = () => {}) {
+    this.#clock = clock;
+    this.#onAccepted = onAccepted;
+  }
+
+  /**
+   * A credential that may be shown now.
+   *
+   * @param refused to this request already. Where the source gives one of these it is returned as it is
+   * @returns undefined where the source has none
+   * @throws CredentialsPaused; what the source throws
+   */
+  async choose(
+    source: CredentialSource,
+    target: CredentialTarget,
+    { signal, rejected }: CallOptions & { readonly rejected?: Credential },
+    refused: readonly Credential[] = [],
+  ): Promise<Credential | undefined> {
+    let credential = await source.credentialFor(target, { signal, ...(rejected && { rejected }) });
+    const paused: Credential[] = [];
+    let soonest = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const isNew = isAnother(credential, [...refused, ...paused]);
+      if (!isNew && paused.length > 0) throw new CredentialsPaused(Math.ceil(soonest / 1000));
+      if (!isNew || credential === undefined) return credential;
+      const wait = this.#tryAgain(credential);
+      if (wait === 0) return credential;
+      soonest = Math.min(soonest, wait);
+      paused.push(credential);
+      // The source may have another by now: a file that was changed, or one that may be used instead.
+      credential = await source.credentialFor(target, { signal, rejected: credential });
+    }
+  }
+
+  /** True where it was refused, and not taken since. */
+  has(credential: Credential): boolean {
+    return this.#of(credential) !== undefined;
+  }
+
+  /** True where another request has had it refused just now. */
+  isPaused(credential: Credential): boolean {
+    const known = this.#of(credential);
+    return known !== undefined && !known.isTried && this.#waitOf(known) > 0;
+  }
+
+  /** @returns false where that is known: requests that were under way together are refused together */
+  refuse(credential: Credential): boolean {
+    if (this.isPaused(credential)) return false;
+    this.#pause(credential, (this.#of(credential)?.count ?? 0) + 1, false);
+    return true;
+  }
+
+  accept(credential: Credential): void {
+    if (this.#refusals.size === 0) return;
+    if (this.#refusals.delete(credentialDigest(credential))) this.#onAccepted(credential);
+  }
+
+  /** @returns milliseconds until it may be shown; 0: now, and by nobody else meanwhile */
+  #tryAgain(credential: Credential): number {
+    const known = this.#of(credential);
+    if (known === undefined) return 0;
+    const wait = this.#waitOf(known);
+    if (wait === 0) this.#pause(credential, known.count, true);
+    return wait;
+  }
+
+  #pause(credential: Credential, count: number, isTried: boolean): void {
+    const since = this.#clock.now();
+    const until = since + Math.min(pause.first * 2 ** (count - 1), pause.most);
+    this.#refusals.set(credentialDigest(credential), { since, until, count, isTried });
+  }
+
+  #waitOf({ since, until }: Refusal): number {
+    const now = this.#clock.now();
+    return since <= now ? Math.max(until - now, 0) : 0;
+  }
+
+  #of(credential: Credential): Refusal | undefined {
+    return this.#refusals.size === 0 ? undefined : this.#refusals.get(credentialDigest(credential));
+  }
+}
