@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type MemoryRegistry, startMemoryRegistry, tinyImage } from '../../src/testing/index.js';
 import { basic, claimsOf } from '../harness/index.js';
 import { type CommandResult, run, succeeded } from './harness/command.js';
+import { type FakeVault, startFakeVault } from './harness/fake-vault.js';
 import { accepts, type Program, startProgram } from './harness/program.js';
 import { type ProxyAddress, proxyAddress } from './harness/proxy.js';
 import { waitFor } from './harness/wait-for.js';
@@ -18,6 +19,12 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const key = `key_${randomBytes(32).toString('base64url')}`;
 const wrong = `key_${randomBytes(32).toString('base64url')}`;
 const example = 'docker-registry-proxy-example-api-keys';
+const vaultExample = 'docker-registry-proxy-example-vault';
+/** By the name of its package: where it is, and its files beside the package's own. */
+const examples = {
+  [example]: { at: 'examples/verifier-plugin', code: 'api-keys' },
+  [vaultExample]: { at: 'examples/credential-plugin', code: 'vault-kv' },
+} as const;
 const serveArguments = ['serve', '--config', 'proxy.yaml'];
 const compilerOptions = [
   '--noEmit',
@@ -34,6 +41,7 @@ let workspace: Workspace;
 let folder: string;
 let address: ProxyAddress;
 let registry: MemoryRegistry;
+let vault: FakeVault;
 let proxy: Program;
 
 before(async () => {
@@ -42,14 +50,19 @@ before(async () => {
   const tarballs = workspace.path('tarballs');
   for (const directory of [folder, tarballs]) mkdirSync(directory);
   await packThis(tarballs);
-  await npm(join(root, 'examples/verifier-plugin'), 'pack', '--pack-destination', tarballs);
+  for (const { at } of Object.values(examples)) {
+    await npm(join(root, at), 'pack', '--pack-destination', tarballs);
+  }
   const files = readdirSync(tarballs).map((name) => join(tarballs, name));
-  assert.equal(files.length, 2, files.join());
+  assert.equal(files.length, 3, files.join());
   // Nothing may depend on a package's install script.
   const options = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund'];
   await npm(folder, 'install', ...options, ...files);
 
-  registry = await startMemoryRegistry();
+  vault = await startFakeVault(atRegistry(1));
+  workspace.onClose(() => vault.close());
+  workspace.file('installed/vault-token', `${vault.token}\n`);
+  registry = await startMemoryRegistry({ auth: { kind: 'basic', ...atRegistry(1) } });
   workspace.onClose(() => registry.close());
   registry.putImage('builds/app', '1', tinyImage('packed'));
   address = await proxyAddress();
@@ -67,18 +80,22 @@ describe('the packages', () => {
   it('hold what they need, and nothing else', () => {
     const installed = (name: string) => readdirSync(join(folder, 'node_modules', name)).sort();
     assert.deepEqual(installed('docker-registry-proxy'), ['LICENSE', 'README.md', 'dist', 'package.json']);
-    assert.deepEqual(installed(example), ['README.md', 'api-keys.js', 'package.json']);
-    assert.ok(
-      !existsSync(join(folder, 'node_modules', example, 'node_modules')),
-      'a second copy of the proxy',
-    );
+    for (const [name, { code }] of Object.entries(examples)) {
+      assert.deepEqual(installed(name), ['README.md', `${code}.js`, 'package.json'].sort());
+      assert.ok(
+        !existsSync(join(folder, 'node_modules', name, 'node_modules')),
+        'a second copy of the proxy',
+      );
+    }
   });
 
-  it('let the example pass its own tests, with the conformance suite', async () => {
-    cpSync(join(root, 'examples/verifier-plugin/api-keys.test.js'), join(folder, 'api-keys.test.mjs'));
-    const result = await inFolder(process.execPath, '--test', '--test-reporter=tap', 'api-keys.test.mjs');
-    assert.match(succeeded(result).output, /# tests 1\d\n(?:.*\n)*# fail 0/);
-  });
+  for (const { at, code } of Object.values(examples)) {
+    it(`let ${at} pass its own tests, with the conformance suite`, async () => {
+      cpSync(join(root, at, `${code}.test.js`), join(folder, `${code}.test.mjs`));
+      const result = await inFolder(process.execPath, '--test', '--test-reporter=tap', `${code}.test.mjs`);
+      assert.match(succeeded(result).output, /# tests 1\d\n(?:.*\n)*# fail 0/);
+    });
+  }
 
   it('tell a compiler the types of a plugin', async () => {
     workspace.file('installed/typed.mts', typed('name'));
@@ -157,6 +174,13 @@ describe('the proxy with the plugin', () => {
     assert.deepEqual([await loginOf('wonderland'), await loginOf('wonderlan')], [200, 401]);
   });
 
+  it('shows the registry what its own source gives, also after that was changed', async () => {
+    vault.secret = atRegistry(2);
+    registry.setCredentials(vault.secret.username, vault.secret.password);
+    const pulls = async () => (await ask('/v2/builds/app/manifests/1', key)).status === 200;
+    assert.ok(await waitFor(pulls, 20_000), 'the new password is not used');
+  });
+
   it('refuses another key, also after the file was changed', async () => {
     assert.equal((await ask('/token', wrong)).status, 401);
     workspace.file('installed/keys.json', '{}');
@@ -166,7 +190,10 @@ describe('the proxy with the plugin', () => {
 
   it('tells nobody the keys', () => {
     assert.match(proxy.output(), /no such key/);
-    for (const secret of [key, wrong]) assert.ok(!proxy.output().includes(secret), 'a key in the log');
+    const passwords = [atRegistry(1), atRegistry(2)].map(({ password }) => password);
+    for (const secret of [key, wrong, vault.token, ...passwords]) {
+      assert.ok(!proxy.output().includes(secret), 'a secret in the log');
+    }
   });
 });
 
@@ -207,11 +234,21 @@ function configure(file: string, verifiers: readonly object[]): void {
   const configuration = {
     ...{ listen: address.host, externalUrl: address.url, verifiers },
     rememberLogins: { accepted: '1s', refused: '1s' },
-    upstreams: { memory: { url: registry.url } },
+    upstreams: { memory: { url: registry.url, credentials: vaultCredentials() } },
     routes: [{ prefix: '', upstream: 'memory' }],
     policy: [{ groups: ['keys:builders'], repositories: ['builds/**'], actions: ['pull'] }],
   };
   workspace.file(`installed/${file}`, JSON.stringify(configuration, undefined, 2)); // JSON is YAML
+}
+
+function vaultCredentials() {
+  const { address: at, path } = vault;
+  return { module: vaultExample, address: at, path, token: { file: 'vault-token' } };
+}
+
+/** Whom the registry lets in, by the number of the password. */
+function atRegistry(number: number) {
+  return { username: 'proxy', password: `password-at-the-registry-${number}` };
 }
 
 async function ask(path: string, password: string, user = 'ci-main') {

@@ -87,6 +87,11 @@ const contents: Readonly<Record<string, string>> = {
   ...{ crt: authority.certificate, pem: authority.certificate, key: authority.privateKey },
   ...{ json: '{}', htpasswd: '', mjs: '#!/usr/bin/env node\n' },
 };
+/** What a file with `google` in its name holds. */
+const googleKey = JSON.stringify({
+  ...{ type: 'service_account', client_email: 'robot@my-project.iam.gserviceaccount.com' },
+  private_key: authority.privateKey,
+});
 
 const directory = mkdtempSync(join(tmpdir(), 'drp-documents-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -97,10 +102,12 @@ async function problemsOf(block: Block, document: readonly Block[]): Promise<rea
   const settings = settingsOf(block) ?? assert.fail(`not ours: ${block.at}`);
   const base = join(directory, String(count++));
   const others = document.map(settingsOf).filter((one) => one !== undefined);
-  const text = stringify(whole(settings, others)).replace(/(?<=[\s"'])\/(?=(?:run|var|etc)\/)/g, './');
-  const files = text.matchAll(/(?<=[\s"'])(?:\.\/)?(?:run\/[\w./-]+|[\w./-]+\.([a-z]+))(?=["',\s])/g);
+  const text = stringify(whole(settings, others)).replace(/(?<=[\s"'])\/(?=(?:run|var|etc|usr)\/)/g, './');
+  const files = text.matchAll(/(?<=[\s"'])(?:\.\/)?(?:(?:run|usr)\/[\w./-]+|[\w./-]+\.([a-z]+))(?=["',\s])/g);
   for (const [name, extension = ''] of files) {
-    const content = contents[extension] ?? (name.includes('run/') ? 'secret\n' : undefined);
+    const known = name.includes('google') ? googleKey : contents[extension];
+    const other = name.includes('usr/') ? '#!/bin/sh\n' : name.includes('run/') ? 'secret\n' : undefined;
+    const content = known ?? other;
     mkdirSync(dirname(join(base, name)), { recursive: true });
     if (content !== undefined) writeFileSync(join(base, name), content, { mode: 0o700 });
   }

@@ -37,6 +37,9 @@ export interface Exchange {
 
 export type HostCode = (exchange: Exchange) => Promise<void> | void;
 
+/** Sees a request before its host does, and holds it while it thinks. @returns true where it has answered it itself */
+export type Interceptor = (exchange: Exchange) => Promise<boolean> | boolean;
+
 export interface World {
   /** `http://127.0.0.1:PORT`: for `proxy:` settings and HTTPS_PROXY. */
   readonly proxyUrl: string;
@@ -48,6 +51,8 @@ export interface World {
   readonly unknownNames: readonly string[];
   /** Answers for these names from now on. */
   host(names: string | readonly string[], code: HostCode): void;
+  /** Sees every request at every host from now on. @returns ends that */
+  intercept(interceptor: Interceptor): () => void;
   /** The name does not exist any more; connections to it are cut. */
   remove(name: string): void;
   /** What one host was asked. */
@@ -60,6 +65,7 @@ const maxBody = 1024 * 1024;
 export async function startWorld(): Promise<World> {
   const authority = await createAuthority({ name: 'world' });
   const hosts = new Map<string, HostCode>();
+  const interceptors = new Set<Interceptor>();
   const requests: WorldRequest[] = [];
   const unknownNames: string[] = [];
   const sockets = new Map<Socket, string>();
@@ -90,7 +96,10 @@ export async function startWorld(): Promise<World> {
       const code = hosts.get(name);
       if (code === undefined) return response.destroy();
       Promise.resolve()
-        .then(() => code(exchange))
+        .then(async () => {
+          for (const interceptor of interceptors) if (await interceptor(exchange)) return;
+          await code(exchange);
+        })
         .catch((error: unknown) => {
           if (!response.headersSent) exchange.text(500, `the fake failed: ${String(error)}`);
           else response.destroy();
@@ -128,6 +137,10 @@ export async function startWorld(): Promise<World> {
     unknownNames,
     host: (names, code) => {
       for (const name of [names].flat()) hosts.set(name, code);
+    },
+    intercept: (interceptor) => {
+      interceptors.add(interceptor);
+      return () => void interceptors.delete(interceptor);
     },
     remove: (name) => {
       hosts.delete(name);

@@ -88,7 +88,15 @@ export async function startProxy(
 
 /** Runs one of the proxy's commands to its end: `check`, `explain`. */
 export function runProxyCommand(workspace: Workspace, ...args: readonly string[]): Promise<CommandResult> {
-  return run(process.execPath, proxyArguments(...args), { env: workspace.environment(), cwd: root });
+  return runProxyCommandIn(workspace.environment(), ...args);
+}
+
+/** The same with more of an environment than every program of a workspace gets. */
+export function runProxyCommandIn(
+  env: NodeJS.ProcessEnv,
+  ...args: readonly string[]
+): Promise<CommandResult> {
+  return run(process.execPath, proxyArguments(...args), { env, cwd: root });
 }
 
 function listening({ listen, url, adminHost }: ProxyAddress): object {
