@@ -54,6 +54,16 @@ async function setUp(t: TestContext, kind: 'basic' | 'token', o: { files: string
   };
 }
 
+test('a token endpoint that takes no question without a scope does not refuse our password by that', async (t) => {
+  const { remote, pull } = await setUp(t, 'token', { files: ['good'] });
+  remote.faults.add({ server: 'token', path: /app2/ }, { answer: { status: 403 } });
+  remote.faults.add(({ server, path }) => server === 'token' && !path.includes('scope='), {
+    answer: { status: 400 },
+  });
+  await assert.rejects(pull(2), failsWith('UNAVAILABLE'));
+  assert.equal(await pull(1), 200, 'the others go on');
+});
+
 for (const kind of ['basic', 'token'] as const) {
   describe(`an account that refuses our password: ${kind}`, () => {
     for (const expiring of [false, true]) {

@@ -149,19 +149,21 @@ export class UpstreamTokens {
         return { token, refreshAt: now + life * freshPart, expiresAt: now + life };
       }
       // Refused: for these scopes, or altogether? Docker Hub grants nothing where it refuses, others answer 401, 403.
+      let { status } = answer;
       if (request.scopes.length > 0) {
         const bare = await this.#ask(request, [], credential, o);
         if (bare.kind === 'token') {
           if (credential !== undefined) known.accept(credential);
           throw new RepositoryRefused('the token endpoint refuses its scope');
         }
+        ({ status } = bare);
       }
       if (credential === undefined) {
         const { host } = request.endpoint.realm;
         throw this.#loud(`the token endpoint ${host} gives nothing without a credential (${answer.status})`);
       }
       refused.push(credential);
-      credential = await this.#replacement(request, credential, refused, answer.status, o);
+      credential = await this.#replacement(request, credential, refused, status, o);
     }
   }
 
@@ -180,7 +182,8 @@ export class UpstreamTokens {
   ): Promise<Credential> {
     const { credentials, metrics, refused: known } = this.#s;
     metrics.credentialRefused();
-    const isNews = known.refuse(rejected);
+    // An endpoint that takes no request without a scope answers 400 to that: it may like the credential well.
+    const isNews = (status !== 401 && status !== 403) || known.refuse(rejected);
     const failure = `the token endpoint ${endpoint.realm.host} refuses our credential (${status})`;
     try {
       const next = await known.choose(credentials, target, { signal, rejected }, refused);
