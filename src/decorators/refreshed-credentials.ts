@@ -108,6 +108,7 @@ export class RefreshedCredentials implements CredentialSource {
 
   accepted(credential: Credential): void {
     for (const one of [this.#kept?.credential, ...this.#known.values()]) one?.accepted(credential);
+    this.#source.accepted?.(credential);
   }
 
   async createRepository(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean> {

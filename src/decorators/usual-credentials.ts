@@ -28,6 +28,10 @@ export class UsualCredentials implements CredentialSource {
     }
   }
 
+  accepted(credential: Credential): void {
+    this.#inner.accepted?.(credential);
+  }
+
   async createRepository(target: Required<CredentialTarget>, o: CallOptions): Promise<boolean> {
     return (await this.#inner.createRepository?.(target, o)) ?? false;
   }

@@ -67,28 +67,43 @@ export class AuthorizedClient {
     const o = { signal: request.signal };
     let shown = await this.#authorizer.prepare(request.target, o);
     for (let attempt = 1; ; attempt++) {
-      const outcome = await this.#sendOnce(request, shown);
-      const { answer, redirected } = outcome;
-      if (redirected || (answer.status !== 401 && answer.status !== 403)) {
-        // Who leads on to storage has let us in, whatever that says.
-        this.#authorizer.accepted(shown, redirected ? { status: 200 } : answer);
-        return outcome;
+      const tried = shown;
+      try {
+        const next = await this.#attempt(request, tried);
+        if ('outcome' in next) return next.outcome;
+        // What was stale is forgotten now: the client's own retry is let in.
+        const once = request.body instanceof Readable;
+        if (once || attempt === maxAttempts) {
+          const what = once ? 'to a body that cannot be sent twice' : 'again';
+          throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${next.status} ${what}` });
+        }
+        shown = next.show;
+      } finally {
+        this.#authorizer.settled(tried);
       }
-      const other = answer.status === 403 ? await request.forbidden?.(answer, shown.header) : undefined;
-      if (other !== undefined) {
-        this.#authorizer.accepted(shown, answer);
-        throw other;
-      }
-      discard(answer.body);
-      const next = await this.#authorizer.afterRefusal(shown, answer, o);
-      // What was stale is forgotten now: the client's own retry is let in.
-      const once = request.body instanceof Readable;
-      if (once || attempt === maxAttempts) {
-        const what = once ? 'to a body that cannot be sent twice' : 'again';
-        throw new RegistryError('UNAVAILABLE', { reason: `the upstream answers ${answer.status} ${what}` });
-      }
-      shown = next;
     }
+  }
+
+  /** @returns an answer, or what to show next after a refusal with this status */
+  async #attempt(
+    request: AuthorizedRequest,
+    shown: Shown,
+  ): Promise<{ readonly outcome: Outcome } | { readonly show: Shown; readonly status: number }> {
+    const outcome = await this.#sendOnce(request, shown);
+    const { answer, redirected } = outcome;
+    if (redirected || (answer.status !== 401 && answer.status !== 403)) {
+      // Who leads on to storage has let us in, whatever that says.
+      this.#authorizer.accepted(shown, redirected ? { status: 200 } : answer);
+      return { outcome };
+    }
+    const other = answer.status === 403 ? await request.forbidden?.(answer, shown.header) : undefined;
+    if (other !== undefined) {
+      this.#authorizer.accepted(shown, { status: 200 }); // who tells of a quota has let us in
+      throw other;
+    }
+    discard(answer.body);
+    const show = await this.#authorizer.afterRefusal(shown, answer, { signal: request.signal });
+    return { show, status: answer.status };
   }
 
   async #sendOnce(request: AuthorizedRequest, shown: Shown): Promise<Outcome> {

@@ -93,7 +93,14 @@ export class Authorizer {
 
   /** What was shown is good: an answer that is no refusal of it. */
   accepted({ credential }: Shown, { status }: Pick<Answer, 'status'>): void {
-    if (credential !== undefined && status < 500 && status !== 429) this.#s.refused.accept(credential);
+    // A gateway may answer other things before anybody has looked at what was shown.
+    const isTaken = status < 400 || status === 404 || status === 416;
+    if (credential !== undefined && isTaken) this.#s.refused.accept(credential);
+  }
+
+  /** The request with it is over. Where it was neither taken nor refused, another may try it. */
+  settled({ credential }: Shown): void {
+    if (credential !== undefined) this.#s.refused.release(credential);
   }
 
   close(): void {

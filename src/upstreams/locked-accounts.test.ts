@@ -5,7 +5,14 @@ import { RefreshedCredentials } from '../decorators/refreshed-credentials.js';
 import { SeveralCredentials } from '../decorators/several-credentials.js';
 import { RegistryError } from '../errors.js';
 import { Secret } from '../secret.js';
-import { FakeClock, FakeLog, FakeMetrics, startMemoryRegistry, tinyImage } from '../testing/index.js';
+import {
+  FakeClock,
+  FakeCredentialSource,
+  FakeLog,
+  FakeMetrics,
+  startMemoryRegistry,
+  tinyImage,
+} from '../testing/index.js';
 import { failsWith, openUpstream, operations, password } from './opened-upstream.test.js';
 import { CredentialsPaused, RefusedCredentials } from './refused-credentials.js';
 
@@ -54,14 +61,27 @@ async function setUp(t: TestContext, kind: 'basic' | 'token', o: { files: string
   };
 }
 
-test('a token endpoint that takes no question without a scope does not refuse our password by that', async (t) => {
-  const { remote, pull } = await setUp(t, 'token', { files: ['good'] });
+test('a token endpoint that takes no question without a scope does not refuse our passwords by that', async (t) => {
+  const { remote, clock, pull, logins, told } = await setUp(t, 'token', { files: ['good', 'better'] });
   remote.faults.add({ server: 'token', path: /app2/ }, { answer: { status: 403 } });
   remote.faults.add(({ server, path }) => server === 'token' && !path.includes('scope='), {
     answer: { status: 400 },
   });
-  await assert.rejects(pull(2), failsWith('UNAVAILABLE'));
+  for (let i = 0; i < 3; i++) await assert.rejects(pull(2), failsWith('UNAVAILABLE'));
+  assert.deepEqual([new Set(logins()), told()], [new Set(['good']), 0]);
+  clock.advance(hour);
   assert.equal(await pull(1), 200, 'the others go on');
+});
+
+test('a refresh token that has ended is refused with 400', async (t) => {
+  const remote = await startMemoryRegistry({ auth: { kind: 'token', username: 'robot', password: 'good' } });
+  t.after(() => remote.close());
+  remote.faults.add({ server: 'token' }, { answer: { status: 400 } });
+  const credential: Credential = { kind: 'identity-token', token: new Secret('ended') };
+  const source = new FakeCredentialSource([credential, credential]);
+  const { fetch } = await openUpstream(t, remote.url, { credentials: source });
+  await assert.rejects(fetch('GET', app()), failsWith('UNAVAILABLE', /refuses our credential/));
+  await assert.rejects(fetch('GET', app()), CredentialsPaused);
 });
 
 for (const kind of ['basic', 'token'] as const) {
@@ -86,6 +106,20 @@ for (const kind of ['basic', 'token'] as const) {
         });
       }
     }
+
+    test('is asked by another request soon where the one that asked found out nothing', async (t) => {
+      const { remote, clock, pull, logins } = await setUp(t, kind, { files: ['bad'] });
+      await assert.rejects(pull(), failsWith('UNAVAILABLE'));
+      clock.advance(5_000);
+      const end = remote.faults.add(() => true, { answer: { status: 503 } });
+      await assert.rejects(pull(), failsWith('UNAVAILABLE'));
+      end();
+      logins();
+      await assert.rejects(pull(), CredentialsPaused);
+      clock.advance(1_000);
+      await assert.rejects(pull(), failsWith('UNAVAILABLE', /refuses our credential/));
+      assert.deepEqual(new Set(logins()), new Set(['bad']));
+    });
 
     test('is asked by one request alone once the pause is over', async (t) => {
       const { clock, pull, logins, told } = await setUp(t, kind, { files: ['bad'] });

@@ -43,6 +43,8 @@ interface Refusal {
 
 /** Milliseconds that a refused credential is not shown, first and at most. */
 const pause = { first: 5_000, most: 60_000 } as const;
+/** Milliseconds until another request tries it, where the one that did was left or had no answer. */
+const releasedPause = 1_000;
 const maxRemembered = 1000;
 
 /**
@@ -111,6 +113,15 @@ export class RefusedCredentials {
   accept(credential: Credential): void {
     if (this.#refusals.size === 0) return;
     if (this.#refusals.delete(credentialDigest(credential))) this.#onAccepted(credential);
+  }
+
+  /** Who was to show it again found out nothing: after a moment another may. Harmless for any other credential. */
+  release(credential: Credential): void {
+    const known = this.#of(credential);
+    if (known?.isTried !== true) return;
+    const since = this.#clock.now();
+    const until = since + releasedPause;
+    this.#refusals.set(credentialDigest(credential), { ...known, since, until, isTried: false });
   }
 
   /** @returns milliseconds until it may be shown; 0: now, and by nobody else meanwhile */

@@ -136,7 +136,22 @@ export class UpstreamTokens {
   ): Promise<UpstreamToken> {
     const { credentials, refused: known } = this.#s;
     const before = o.rejected === undefined ? [] : [o.rejected];
-    let credential = await known.choose(credentials, request.target, o, before);
+    const first = await known.choose(credentials, request.target, o, before);
+    try {
+      return await this.#exchangeFrom(first, request, o);
+    } catch (error) {
+      if (first !== undefined) known.release(first);
+      throw error;
+    }
+  }
+
+  async #exchangeFrom(
+    first: Credential | undefined,
+    request: TokenRequest,
+    o: CallOptions,
+  ): Promise<UpstreamToken> {
+    const { refused: known } = this.#s;
+    let credential = first;
     const refused: Credential[] = [];
     for (;;) {
       const now = this.#s.clock.now();
@@ -162,6 +177,11 @@ export class UpstreamTokens {
         const { host } = request.endpoint.realm;
         throw this.#loud(`the token endpoint ${host} gives nothing without a credential (${answer.status})`);
       }
+      if (!isVerdict(status, credential)) {
+        const { host } = request.endpoint.realm;
+        const reason = `the token endpoint ${host} answers ${answer.status}, and ${status} without a scope`;
+        throw new RegistryError('UNAVAILABLE', { reason });
+      }
       refused.push(credential);
       credential = await this.#replacement(request, credential, refused, status, o);
     }
@@ -182,8 +202,7 @@ export class UpstreamTokens {
   ): Promise<Credential> {
     const { credentials, metrics, refused: known } = this.#s;
     metrics.credentialRefused();
-    // An endpoint that takes no request without a scope answers 400 to that: it may like the credential well.
-    const isNews = (status !== 401 && status !== 403) || known.refuse(rejected);
+    const isNews = known.refuse(rejected);
     const failure = `the token endpoint ${endpoint.realm.host} refuses our credential (${status})`;
     try {
       const next = await known.choose(credentials, target, { signal, rejected }, refused);
@@ -225,6 +244,14 @@ export class UpstreamTokens {
 function direct(credential: Extract<Credential, { kind: 'registry-token' }>, now: number): UpstreamToken {
   const expiresAt = Math.min(now + directLife, credential.expiresAt ?? Number.POSITIVE_INFINITY);
   return { token: credential.token, refreshAt: expiresAt, expiresAt, direct: credential };
+}
+
+/**
+ * True where an answer to a question without a scope is about the credential. An endpoint that takes no such question
+ * answers 400 or 404 to it, whatever is shown; a refresh token that has ended is 400, too (RFC 6749 section 5.2).
+ */
+function isVerdict(status: number, { kind }: Credential): boolean {
+  return status === 401 || status === 403 || (status === 400 && kind === 'identity-token');
 }
 
 function keyOf({ endpoint, scopes }: TokenRequest): string {
