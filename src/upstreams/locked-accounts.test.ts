@@ -107,6 +107,19 @@ for (const kind of ['basic', 'token'] as const) {
       }
     }
 
+    test('is shown the next password that it refused before, once it refuses what it took', async (t) => {
+      const { remote, clock, pull, files } = await setUp(t, kind, { files: ['old', 'next'] });
+      remote.setCredentials('robot', 'old');
+      files[0] = 'typing error';
+      await assert.rejects(pull(), failsWith('UNAVAILABLE'));
+      clock.advance(1_000);
+      files[0] = 'old';
+      assert.equal(await pull(), 200);
+      remote.setCredentials('robot', 'next');
+      remote.revokeTokens();
+      assert.equal(await pull(), 200);
+    });
+
     test('is asked by another request soon where the one that asked found out nothing', async (t) => {
       const { remote, clock, pull, logins } = await setUp(t, kind, { files: ['bad'] });
       await assert.rejects(pull(), failsWith('UNAVAILABLE'));

@@ -56,6 +56,8 @@ export class RefusedCredentials {
   /** By digest. */
   readonly #refusals = new LRUCache<string, Refusal>({ max: maxRemembered });
   readonly #onAccepted: (credential: Credential) => void;
+  /** The one that was taken last. */
+  #taken: Credential | undefined;
 
   /** @param onAccepted told of one that is taken after it was refused */
   constructor(clock: Clock, onAccepted: (credential: Credential) => void = () => {}) {
@@ -106,11 +108,19 @@ export class RefusedCredentials {
   /** @returns false where that is known: requests that were under way together are refused together */
   refuse(credential: Credential): boolean {
     if (this.isPaused(credential)) return false;
+    if (this.#taken !== undefined && sameCredential(this.#taken, credential)) {
+      // A password was changed at the registry: one that was refused because it came too early may be good now.
+      this.#taken = undefined;
+      for (const [digest, refusal] of [...this.#refusals]) {
+        this.#refusals.set(digest, { ...refusal, until: refusal.since });
+      }
+    }
     this.#pause(credential, (this.#of(credential)?.count ?? 0) + 1, false);
     return true;
   }
 
   accept(credential: Credential): void {
+    if (this.#taken === undefined || !sameCredential(this.#taken, credential)) this.#taken = credential;
     if (this.#refusals.size === 0) return;
     if (this.#refusals.delete(credentialDigest(credential))) this.#onAccepted(credential);
   }

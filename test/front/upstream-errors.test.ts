@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type MemoryRegistry, startMemoryRegistry, tinyImageFor } from '../../src/testing/index.js';
 import { type Answer, assertError, type Front, sharedScope, startFront } from '../harness/index.js';
 
@@ -138,22 +139,6 @@ routes:
     }
   }
 
-  for (const place of ['a', 'b']) {
-    test(`our credential is refused by ${place}: 503, never 401, and a loud line`, async () => {
-      const upstream = place === 'a' ? registry : tokens;
-      upstream.setCredentials('robot', 'changed');
-      upstream.revokeTokens();
-      const answer = await pull(`${place}/app/manifests/1`);
-      assertError(answer, 503, 'UNAVAILABLE');
-      assertNothingShown(answer);
-      assert.equal(answer.headers['www-authenticate'], undefined);
-      const line = await front.logLine(
-        (one) => one.level === 'error' && /credential/.test(String(one.message)),
-      );
-      assert.match(String(line.upstream), /^(one|two)$/);
-    });
-  }
-
   test('a credential is asked for, and there is none: 503', async () => {
     assertError(await pull('none/app/manifests/1'), 503, 'UNAVAILABLE');
   });
@@ -188,6 +173,30 @@ routes:
   test('it serves as if nothing had happened', async () => {
     assert.equal((await pull('a/app/manifests/1')).status, 200);
     assert.equal((await pull('b/app/manifests/1')).status, 200);
+  });
+
+  for (const place of ['a', 'b']) {
+    test(`our credential is refused by ${place}: 503, never 401, and a loud line`, async () => {
+      const upstream = place === 'a' ? registry : tokens;
+      upstream.setCredentials('robot', 'changed');
+      upstream.revokeTokens();
+      const answer = await pull(`${place}/app/manifests/1`);
+      assertError(answer, 503, 'UNAVAILABLE');
+      assertNothingShown(answer);
+      assert.equal(answer.headers['www-authenticate'], undefined);
+      const line = await front.logLine(
+        (one) => one.level === 'error' && /refuses our credential/.test(String(one.message)),
+      );
+      assert.match(String(line.upstream), /^(one|two)$/);
+    });
+  }
+
+  test('and is taken again after a pause', async () => {
+    for (const place of ['a', 'b']) {
+      const isTaken = async () => (await pull(`${place}/app/manifests/1`)).status === 200;
+      for (const end = Date.now() + 30_000; !(await isTaken()) && Date.now() < end; ) await sleep(200);
+      assert.ok(await isTaken(), `by ${place}`);
+    }
   });
 });
 
