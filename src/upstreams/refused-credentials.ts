@@ -7,6 +7,7 @@ import type {
   CredentialTarget,
 } from '../contracts/index.js';
 import { credentialDigest, sameCredential } from '../decorators/same-credential.js';
+import { untilAborted } from '../decorators/single-flight.js';
 import { RegistryError } from '../errors.js';
 
 /** For the log line of a refusal, which names the upstream. */
@@ -47,6 +48,35 @@ const pause = { first: 5_000, most: 60_000 } as const;
 const releasedPause = 1_000;
 const maxRemembered = 1000;
 
+/** Milliseconds that requests wait for what another one finds out. */
+const longestTrial = 5_000;
+
+/** Refused credentials that are shown again at this moment, by digest, and who waits for what comes of it. */
+class Trials {
+  readonly #waiting = new Map<string, (() => void)[]>();
+
+  begin(digest: string): void {
+    if (!this.#waiting.has(digest)) this.#waiting.set(digest, []);
+  }
+
+  end(digest: string): void {
+    for (const wake of this.#waiting.get(digest) ?? []) wake();
+    this.#waiting.delete(digest);
+  }
+
+  /** @throws the signal's reason */
+  async wait(digest: string, signal: AbortSignal): Promise<void> {
+    const waiting = this.#waiting.get(digest);
+    if (waiting === undefined) return;
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<void>((resolve) => {
+      waiting.push(resolve);
+      timer = setTimeout(resolve, longestTrial);
+    });
+    await untilAborted(over, signal).finally(() => clearTimeout(timer));
+  }
+}
+
 /**
  * What an upstream refused. Registries lock accounts after a few wrong passwords, and a refused one is as wrong with the
  * next request: it is shown again by one request alone, after pauses that grow, until it is taken.
@@ -55,6 +85,7 @@ export class RefusedCredentials {
   readonly #clock: Clock;
   /** By digest. */
   readonly #refusals = new LRUCache<string, Refusal>({ max: maxRemembered });
+  readonly #trials = new Trials();
   readonly #onAccepted: (credential: Credential) => void;
   /** The one that was taken last. */
   #taken: Credential | undefined;
@@ -83,8 +114,13 @@ export class RefusedCredentials {
     let soonest = Number.POSITIVE_INFINITY;
     for (;;) {
       const isNew = isAnother(credential, [...refused, ...paused]);
-      if (!isNew && paused.length > 0) throw new CredentialsPaused(Math.ceil(soonest / 1000));
+      if (!isNew && paused.length > 0) {
+        // Of several one may have come too early and be good by now: while a password is changed nobody is to notice.
+        if (paused.length + refused.length > 1) return paused[0];
+        throw new CredentialsPaused(Math.ceil(soonest / 1000));
+      }
       if (!isNew || credential === undefined) return credential;
+      await this.#endOfTrial(credential, signal);
       const wait = this.#tryAgain(credential);
       if (wait === 0) return credential;
       soonest = Math.min(soonest, wait);
@@ -122,7 +158,9 @@ export class RefusedCredentials {
   accept(credential: Credential): void {
     if (this.#taken === undefined || !sameCredential(this.#taken, credential)) this.#taken = credential;
     if (this.#refusals.size === 0) return;
-    if (this.#refusals.delete(credentialDigest(credential))) this.#onAccepted(credential);
+    const digest = credentialDigest(credential);
+    if (this.#refusals.delete(digest)) this.#onAccepted(credential);
+    this.#trials.end(digest);
   }
 
   /** Who was to show it again found out nothing: after a moment another may. Harmless for any other credential. */
@@ -131,7 +169,9 @@ export class RefusedCredentials {
     if (known?.isTried !== true) return;
     const since = this.#clock.now();
     const until = since + releasedPause;
-    this.#refusals.set(credentialDigest(credential), { ...known, since, until, isTried: false });
+    const digest = credentialDigest(credential);
+    this.#refusals.set(digest, { ...known, since, until, isTried: false });
+    this.#trials.end(digest);
   }
 
   /** @returns milliseconds until it may be shown; 0: now, and by nobody else meanwhile */
@@ -146,7 +186,16 @@ export class RefusedCredentials {
   #pause(credential: Credential, count: number, isTried: boolean): void {
     const since = this.#clock.now();
     const until = since + Math.min(pause.first * 2 ** (count - 1), pause.most);
-    this.#refusals.set(credentialDigest(credential), { since, until, count, isTried });
+    const digest = credentialDigest(credential);
+    this.#refusals.set(digest, { since, until, count, isTried });
+    if (isTried) this.#trials.begin(digest);
+    else this.#trials.end(digest);
+  }
+
+  /** Somebody shows it at this moment: it is soon known what it is worth. */
+  async #endOfTrial(credential: Credential, signal: AbortSignal): Promise<void> {
+    if (this.#of(credential)?.isTried !== true) return;
+    await this.#trials.wait(credentialDigest(credential), signal);
   }
 
   #waitOf({ since, until }: Refusal): number {
