@@ -328,6 +328,9 @@ routes: [{ prefix: mine/, upstream: mine }, { prefix: theirs/, upstream: theirs 
       clock.advance(1_000);
       assert.equal((await getManifest(front)).status, 200);
       await until(() => api.passwords.size === 2);
+      // Made there is not yet had here.
+      const obtained = /credential_fetches_total\{[^}]*result="obtained"[^}]*\} 2\b/;
+      await until(async () => obtained.test(await front.metrics()));
       world.remove(`api.ecr.${api.region}.amazonaws.com`);
       clock.advance(11 * hour);
       assert.equal((await getManifest(front)).status, 200, 'the second one serves without AWS');
@@ -404,7 +407,7 @@ routes: [{ prefix: "", upstream: one }]
 
 const index = 'application/vnd.oci.image.index.v1+json';
 
-async function until(reached: () => boolean): Promise<void> {
-  for (let i = 0; i < 2000 && !reached(); i++) await sleep(5);
-  assert.ok(reached(), 'it did not come to that');
+async function until(reached: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 2000 && !(await reached()); i++) await sleep(5);
+  assert.ok(await reached(), 'it did not come to that');
 }
