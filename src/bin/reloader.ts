@@ -48,9 +48,13 @@ export class Reloader {
     for (const result of ['applied', 'failed', 'unchanged']) this.#metrics.reloads.add({ result }, 0);
   }
 
-  /** Never rejects. A second call waits for the first. After `close` nothing is done. */
-  reload(because: Occasion): Promise<void> {
-    this.#last = this.#last.then(() => this.#reload(because));
+  /**
+   * Never rejects. A second call waits for the first. After `close` nothing is done.
+   *
+   * @param isRestless a file changes all the time: what is bad is told even so
+   */
+  reload(because: Occasion, isRestless = false): Promise<void> {
+    this.#last = this.#last.then(() => this.#reload(because, isRestless));
     return this.#last;
   }
 
@@ -74,7 +78,8 @@ export class Reloader {
         this.#parts.log.warn({ event: 'reload' }, 'a file changes with every look: it is read all the same');
       }
       const isRetry = this.#problem !== undefined && ++looks % retryAfterLooks === 0;
-      if ((isSettled || isRestless) && (marks !== this.#marks || isRetry)) await this.reload('file');
+      if ((isSettled || isRestless) && (marks !== this.#marks || isRetry))
+        await this.reload('file', isRestless);
       if (!this.#isClosed) setTimeout(look, every).unref();
     };
     void look();
@@ -90,11 +95,12 @@ export class Reloader {
     return [file, ...namedFiles.map(({ path }) => path), ...this.#wanted];
   }
 
-  async #reload(because: Occasion): Promise<void> {
+  async #reload(because: Occasion, isRestless: boolean): Promise<void> {
     if (this.#isClosed) return;
     this.#unsettled = 0;
     // Before it is read: what changes meanwhile is another change.
-    const marks = await fileMarks(this.#watched());
+    const watched = this.#watched();
+    const marks = await fileMarks(watched);
     try {
       const { changed, later } = await this.#takeOver();
       // It may name other files now, and those may have changed since they were read; and after a signal somebody may
@@ -103,6 +109,8 @@ export class Reloader {
       this.#tellApplied(because, changed, later);
     } catch (error) {
       if (error instanceof StoppedError) return;
+      // Somebody is writing: what was read may be half of it, and the next looks see the rest.
+      if (because === 'file' && !isRestless && (await fileMarks(watched)) !== marks) return;
       this.#marks = because === 'signal' ? '' : marks;
       this.#tellFailed(because, error);
     }
