@@ -51,6 +51,11 @@ export interface RegistryErrorOptions {
   readonly knownUser?: boolean;
   /** For UNAVAILABLE: a server refused a login, and did not say for whose sake. It counts as a wrong password does. */
   readonly countsAsGuess?: boolean;
+  /**
+   * For UNAUTHORIZED: what was shown is signed, and nobody guesses a signature. It does not count as a wrong password:
+   * behind one address there may be a thousand machines with the same user name, and one of them refused.
+   */
+  readonly isProof?: boolean;
   /** For operators: the id of the verifier it comes from. */
   readonly verifier?: string;
 }
@@ -66,6 +71,7 @@ export class RegistryError extends Error {
   readonly bearerError: 'invalid_token' | 'insufficient_scope' | undefined;
   readonly knownUser: boolean;
   readonly countsAsGuess: boolean;
+  readonly isProof: boolean;
   readonly verifier: string | undefined;
   readonly #options: RegistryErrorOptions;
 
@@ -84,6 +90,7 @@ export class RegistryError extends Error {
     this.bearerError = options.bearerError;
     this.knownUser = options.knownUser ?? false;
     this.countsAsGuess = options.countsAsGuess ?? false;
+    this.isProof = options.isProof ?? false;
     this.verifier = options.verifier;
     this.#options = options;
   }

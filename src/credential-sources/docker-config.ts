@@ -11,12 +11,12 @@ import {
 } from '../contracts/index.js';
 import { describeError, RegistryError } from '../errors.js';
 import { plainEnvironment } from '../outgoing/configured-program.js';
+import { ProgramTurns } from '../outgoing/program-turns.js';
 import { runProgram } from '../outgoing/run-program.js';
 import { ChangingFile } from '../settings/changing-file.js';
 import { readableFile } from '../settings/file-path.js';
 import { type DockerConfig, helperServer, keysFor, parseDockerConfig } from './docker-config-file.js';
 import { credentialFromHelper, getArguments } from './docker-helper.js';
-import { ProgramTurns } from './program-turns.js';
 
 const config = z.strictObject({
   file: readableFile().describe(

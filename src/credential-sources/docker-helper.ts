@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Credential } from '../contracts/index.js';
-import type { ProgramResult } from '../outgoing/run-program.js';
+import { endedBadly, type ProgramResult } from '../outgoing/run-program.js';
 import { Secret } from '../secret.js';
 
 /** docker/docker-credential-helpers: the argument that asks for a credential. The server stands on standard input. */
@@ -27,12 +27,6 @@ export function credentialFromHelper({ code, stdout }: ProgramResult): Credentia
   if (secret === '') throw new Error('it gave an answer that is not its protocol');
   if (username === '<token>') return { kind: 'identity-token', token: new Secret(secret) };
   return { kind: 'basic', username, password: new Secret(secret) };
-}
-
-/** @param code undefined where a signal ended it */
-export function endedBadly(code: number | undefined): string {
-  const end = code === undefined ? 'it was ended by a signal' : `it failed with exit code ${code}`;
-  return `${end}; run it by hand to see what it says`;
 }
 
 /** @returns undefined where it is no JSON: a parse error quotes the text, which may hold a secret */

@@ -12,11 +12,11 @@ import {
 import { NotAwaited } from '../decorators/not-awaited.js';
 import { describeError, RegistryError } from '../errors.js';
 import { type ConfiguredProgram, openProgram, programKeys } from '../outgoing/configured-program.js';
+import { type ProgramTurn, ProgramTurns } from '../outgoing/program-turns.js';
 import { duration } from '../settings/duration.js';
 import { DockerProtocol } from './exec/docker-protocol.js';
 import type { HelperProtocol } from './exec/helper-protocol.js';
 import { KubeletProtocol } from './exec/kubelet-protocol.js';
-import { type ProgramTurn, ProgramTurns } from './program-turns.js';
 
 const protocols = ['docker-credential-helper', 'kubelet'] as const;
 

@@ -1,4 +1,6 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
+import { secretIn } from '../contracts/verifier.js';
+import { isIdentityEnvelope } from '../protocol/identity-envelope.js';
 import type { LanedVerifier } from './throttle-verifier.js';
 
 /** A verifier in a chain. */
@@ -10,7 +12,7 @@ export interface ChainedVerifier extends Verifier {
 /**
  * Asks several verifiers as one: those that recognise the secret by its form first, for a token is nobody else's,
  * whatever name is shown with it; then those that have the name reserved; then all others; each in order. The first
- * principal or error is the answer.
+ * principal or error is the answer. A machine's proof is shown to those alone that recognise it, or have its name.
  */
 export class ChainVerifier implements LanedVerifier {
   readonly #verifiers: ReadonlyMap<string, ChainedVerifier>;
@@ -35,6 +37,8 @@ export class ChainVerifier implements LanedVerifier {
 
   #inTurn(credentials: ClientCredentials): readonly Verifier[] {
     const own = this.#own(credentials).map(([, verifier]) => verifier);
+    // Whoever else saw it could show it as its own.
+    if (isIdentityEnvelope(secretIn(credentials.shown)?.reveal() ?? '')) return own;
     return [...new Set([...own, ...this.#verifiers.values()])];
   }
 

@@ -163,7 +163,7 @@ function ownError(error: unknown): unknown {
   if (error instanceof RegistryError || !(error instanceof Error) || error.name !== 'RegistryError') {
     return error;
   }
-  const { code, reason, retryAfter, knownUser, countsAsGuess } = error as Partial<RegistryError>;
+  const { code, reason, retryAfter, knownUser, countsAsGuess, isProof } = error as Partial<RegistryError>;
   if (typeof code !== 'string' || !Object.hasOwn(errorTable, code)) return error;
   return new RegistryError(code, {
     cause: error,
@@ -171,5 +171,6 @@ function ownError(error: unknown): unknown {
     ...(typeof retryAfter === 'number' && { retryAfter }),
     knownUser: knownUser === true,
     countsAsGuess: countsAsGuess === true,
+    isProof: isProof === true,
   });
 }

@@ -118,7 +118,7 @@ export class ThrottleVerifier implements Verifier {
       if (principal === undefined) this.#countFailure(user, password, false);
       return principal;
     } catch (error) {
-      if (error instanceof RegistryError && (error.code === 'UNAUTHORIZED' || error.countsAsGuess))
+      if (error instanceof RegistryError && isGuess(error))
         this.#countFailure(user, password, error.knownUser);
       throw error;
     }
@@ -162,4 +162,8 @@ export class ThrottleVerifier implements Verifier {
   #hash(...parts: readonly string[]): Buffer {
     return createHmac('sha256', this.#memory.key).update(JSON.stringify(parts)).digest().subarray(0, 16);
   }
+}
+
+function isGuess({ code, countsAsGuess, isProof }: RegistryError): boolean {
+  return countsAsGuess || (code === 'UNAUTHORIZED' && !isProof);
 }

@@ -24,6 +24,8 @@ export interface HttpAnswer {
   /** Names in lower case. */
   readonly headers: HeaderMap;
   readonly text: string;
+  /** The same as it came: certificates are no text. */
+  readonly bytes: Buffer;
 }
 
 /** Bytes of an answer: key sets and token answers are far smaller. */
@@ -80,7 +82,8 @@ export class HttpCaller implements Closable {
       const answer = await untilAborted(asked, limit.signal);
       const bytes = await untilAborted(readBounded(answer.body, maxAnswer, this.#timeout), limit.signal);
       if (bytes === undefined) throw new Error(`the answer is larger than ${maxAnswer} bytes`);
-      return { status: answer.statusCode, headers: headerMap(answer.headers), text: bytes.toString('utf8') };
+      const { statusCode: status } = answer;
+      return { status, headers: headerMap(answer.headers), text: bytes.toString('utf8'), bytes };
     } catch (error) {
       signal.throwIfAborted();
       throw this.#noAnswer(url, limit.signal.aborted ? limit.signal.reason : error);

@@ -115,3 +115,9 @@ function killGroup(child: ChildProcess): void {
     child.kill('SIGKILL'); // no group: it is gone already, or not yet made
   }
 }
+
+/** @param code undefined where a signal ended it */
+export function endedBadly(code: number | undefined): string {
+  const end = code === undefined ? 'it was ended by a signal' : `it failed with exit code ${code}`;
+  return `${end}; run it by hand to see what it says`;
+}

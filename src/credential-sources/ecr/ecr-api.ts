@@ -1,8 +1,8 @@
 import type { ECRClientConfig, Tag } from '@aws-sdk/client-ecr';
+import type { AwsIdentity } from '../../outgoing/aws/identity-call.js';
+import { loadEcr, loadEcrPublic } from '../../outgoing/aws/load-sdk.js';
+import type { SdkRequestHandler } from '../../outgoing/aws/sdk-requests.js';
 import type { EcrHost } from '../../reference/ecr-host.js';
-import type { AwsIdentity } from './identity-call.js';
-import { loadEcr, loadEcrPublic } from './load-sdk.js';
-import type { SdkRequestHandler } from './sdk-requests.js';
 
 /** Which API of ECR is asked, and where. */
 export interface EcrPlace {

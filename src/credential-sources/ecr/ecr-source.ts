@@ -8,12 +8,14 @@ import type {
 } from '../../contracts/index.js';
 import { SingleFlight, untilAborted } from '../../decorators/single-flight.js';
 import { RegistryError } from '../../errors.js';
+import { awsErrorName, awsFailure } from '../../outgoing/aws/aws-failure.js';
+import { type AwsIdentitySettings, findAwsIdentity } from '../../outgoing/aws/aws-identity.js';
+import type { AwsIdentity } from '../../outgoing/aws/identity-call.js';
+import { sdkRequests } from '../../outgoing/aws/sdk-requests.js';
 import type { HttpCaller } from '../../outgoing/http-caller.js';
+import { ProgramTurns } from '../../outgoing/program-turns.js';
 import { parseEcrHost } from '../../reference/ecr-host.js';
 import { Secret } from '../../secret.js';
-import { ProgramTurns } from '../program-turns.js';
-import { awsErrorName, awsFailure } from './aws-failure.js';
-import { type AwsIdentitySettings, findAwsIdentity } from './aws-identity.js';
 import {
   createRepository,
   type EcrCall,
@@ -23,10 +25,8 @@ import {
   getAuthorizationToken,
   type NewRepository,
 } from './ecr-api.js';
-import type { AwsIdentity } from './identity-call.js';
 import { RepositoryCreations } from './repository-creations.js';
 import { repositoryFailure } from './repository-failure.js';
-import { sdkRequests } from './sdk-requests.js';
 
 export interface EcrSourceSettings extends AwsIdentitySettings {
   readonly region?: string | undefined;

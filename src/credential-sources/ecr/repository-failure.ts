@@ -1,5 +1,5 @@
 import { RegistryError } from '../../errors.js';
-import { awsErrorName, awsFailure } from './aws-failure.js';
+import { awsErrorName, awsFailure } from '../../outgoing/aws/aws-failure.js';
 
 /** Those that are about what we may do, and not about a moment. */
 const denied: readonly string[] = [

@@ -1,7 +1,6 @@
 import type { Credential, CredentialTarget } from '../../contracts/index.js';
 import { sameCredential } from '../../decorators/same-credential.js';
-import type { ProgramResult } from '../../outgoing/run-program.js';
-import { endedBadly } from '../docker-helper.js';
+import { endedBadly, type ProgramResult } from '../../outgoing/run-program.js';
 import type { HelperProtocol } from './helper-protocol.js';
 import { matchingKeys } from './image-match.js';
 import { type CacheKeyType, parseKubeletAnswer, requestVersion } from './kubelet-answer.js';

@@ -1,8 +1,7 @@
 import { describeError } from '../../errors.js';
-import { plainEnvironment } from '../../outgoing/configured-program.js';
-import { type ProgramResult, runProgram } from '../../outgoing/run-program.js';
-import { endedBadly } from '../docker-helper.js';
+import { plainEnvironment } from '../configured-program.js';
 import type { ProgramTurns } from '../program-turns.js';
+import { endedBadly, type ProgramResult, runProgram } from '../run-program.js';
 import type { AwsIdentity } from './identity-call.js';
 import { identityIn, NoIdentity } from './identity-document.js';
 import { splitCommand } from './split-command.js';

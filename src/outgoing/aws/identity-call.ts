@@ -1,5 +1,5 @@
 import type { ECRClientConfig } from '@aws-sdk/client-ecr';
-import type { HttpCaller } from '../../outgoing/http-caller.js';
+import type { HttpCaller } from '../http-caller.js';
 import type { ProgramTurns } from '../program-turns.js';
 import type { SdkRequestHandler } from './sdk-requests.js';
 

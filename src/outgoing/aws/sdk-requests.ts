@@ -1,7 +1,7 @@
 import type { ECRClientConfig } from '@aws-sdk/client-ecr';
 import { RegistryError } from '../../errors.js';
-import type { HttpCaller } from '../../outgoing/http-caller.js';
 import { isLoopbackHost } from '../../settings/secure-url.js';
+import type { HttpCaller } from '../http-caller.js';
 
 /** A request of the SDK's, as far as we send it; its bodies are JSON and forms. */
 interface SdkRequest {

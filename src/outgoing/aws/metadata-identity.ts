@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { RegistryError } from '../../errors.js';
-import type { HttpAnswer, HttpCall, HttpCaller } from '../../outgoing/http-caller.js';
 import { isLoopbackHost } from '../../settings/secure-url.js';
+import type { HttpAnswer, HttpCall, HttpCaller } from '../http-caller.js';
 import type { AwsIdentity } from './identity-call.js';
 import { identityIn, NoIdentity } from './identity-document.js';
 import type { Profile } from './shared-config.js';

@@ -10,3 +10,11 @@ const loaded = <M>(load: () => Promise<M>) => {
 export const loadEcr = () => loaded(() => import('@aws-sdk/client-ecr'));
 export const loadEcrPublic = () => loaded(() => import('@aws-sdk/client-ecr-public'));
 export const loadProviders = () => loaded(() => import('@aws-sdk/credential-providers'));
+export const loadSigning = () =>
+  loaded(async () => {
+    const [{ SignatureV4 }, { Sha256 }] = await Promise.all([
+      import('@smithy/signature-v4'),
+      import('@smithy/core/checksum'),
+    ]);
+    return { SignatureV4, Sha256 };
+  });
