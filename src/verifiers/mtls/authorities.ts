@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { decode, onlyKnownCriticals } from './extensions.js';
+import { decode, hasNameConstraints, onlyKnownCriticals } from './extensions.js';
 import { keyFault, signatureFault } from './strength.js';
 import { isValidAt } from './validity.js';
 
@@ -57,8 +57,8 @@ function authorityFault(certificate: X509Certificate): string | undefined {
   try {
     const decoded = decode(certificate);
     // A constraint that is not enforced would be a promise that is not kept.
-    if (!onlyKnownCriticals(decoded))
-      return 'has a critical extension that is not understood, such as name constraints';
+    if (hasNameConstraints(decoded)) return 'has name constraints, which are not enforced here';
+    if (!onlyKnownCriticals(decoded)) return 'has a critical extension that is not understood';
     // What it says of itself by its own signature nobody relies on.
     const isRoot = certificate.checkIssued(certificate);
     const fault = keyFault(certificate.publicKey) ?? (isRoot ? undefined : signatureFault(decoded));

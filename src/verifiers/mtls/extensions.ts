@@ -13,6 +13,8 @@ const identifiers = {
 
 const known: readonly string[] = Object.values(identifiers);
 
+const nameConstraints = '2.5.29.30';
+
 /** `anyExtendedKeyUsage` is good for everything (RFC 5280 section 4.2.1.12). */
 const clientUsages: readonly string[] = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
 
@@ -24,6 +26,14 @@ export function decode({ raw }: X509Certificate): x509.X509Certificate {
 /** RFC 5280 section 4.2: who does not understand a critical extension must refuse the certificate. */
 export function onlyKnownCriticals({ extensions }: x509.X509Certificate): boolean {
   return extensions.every(({ type, critical }) => !critical || known.includes(type));
+}
+
+/**
+ * True for an authority that may issue for some names alone (RFC 5280 section 4.2.1.10). These are not looked at, so that
+ * nobody may rely on it, also where the extension is not critical, as authorities have it for the sake of old programs.
+ */
+export function hasNameConstraints({ extensions }: x509.X509Certificate): boolean {
+  return extensions.some(({ type }) => type === nameConstraints);
 }
 
 /** True where no extension is there twice (RFC 5280 section 4.2): programs differ in which of them they believe. */

@@ -1,9 +1,11 @@
 import 'reflect-metadata';
-import type { KeyObject } from 'node:crypto';
+import type { AsymmetricKeyDetails, KeyObject } from 'node:crypto';
 import type * as x509 from '@peculiar/x509';
 
-/** Bits. */
-const minModulus = 2048;
+/** Bits: of RSA keys, whose use takes longer the more there are of both. OpenSSL takes sixteen thousand. */
+const [minModulus, maxModulus] = [2048, 8192];
+/** As programs have long limited it; the usual one is 65537. With one as long as the modulus a key takes a hundred times as long. */
+const maxExponent = 2n ** 32n;
 const curves: readonly unknown[] = [
   ...['prime256v1', 'secp384r1', 'secp521r1', 'secp256k1'],
   ...['brainpoolP256r1', 'brainpoolP384r1', 'brainpoolP512r1'],
@@ -24,16 +26,23 @@ export function keyFault({
     case 'ed448':
       return undefined;
     case 'rsa':
-    case 'rsa-pss': {
-      const bits = details?.modulusLength ?? 0;
-      return bits < minModulus ? `its RSA key has ${bits} bits, under ${minModulus}` : undefined;
-    }
+    case 'rsa-pss':
+      return rsaFault(details ?? {});
     case 'ec':
       if (curves.includes(details?.namedCurve)) return undefined;
       return `its key is on a curve that is not accepted (${details?.namedCurve ?? 'without a name'})`;
     default:
       return 'its key is of a kind that is not accepted';
   }
+}
+
+/** Looked at before such a key verifies anything: who made it may have made it to cost us time. */
+function rsaFault({ modulusLength = 0, publicExponent = 0n }: AsymmetricKeyDetails): string | undefined {
+  if (modulusLength < minModulus) return `its RSA key has ${modulusLength} bits, under ${minModulus}`;
+  if (modulusLength > maxModulus) return `its RSA key has ${modulusLength} bits, over ${maxModulus}`;
+  if (publicExponent > maxExponent) return 'its RSA key has a public exponent over 2^32';
+  const isPossible = publicExponent > 1n && publicExponent % 2n === 1n;
+  return isPossible ? undefined : 'its RSA key has a public exponent that is no odd number above 1';
 }
 
 /** @returns why nobody should rely on the signature that a certificate bears, for operators */
