@@ -1,30 +1,12 @@
 import { z } from 'zod';
 import { type DriverDependencies, defineDriver } from '../contracts/index.js';
-import { HttpCaller } from '../outgoing/http-caller.js';
+import { openAwsCallers } from '../outgoing/aws/aws-callers.js';
 import { regionPattern } from '../reference/ecr-host.js';
+import { awsIdentityKeys } from '../settings/aws-keys.js';
 import { secureUrl } from '../settings/secure-url.js';
 import { serverKeys } from '../settings/server-keys.js';
 import type { NewRepository } from './ecr/ecr-api.js';
 import { EcrSource } from './ecr/ecr-source.js';
-
-const roleArn = /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/;
-
-const assumeRole = z.strictObject({
-  arn: z
-    .string()
-    .regex(roleArn, 'expected the ARN of a role, such as arn:aws:iam::123456789012:role/pull')
-    .describe('The role, of this account or another one, that trusts the identity that was found.'),
-  externalId: z
-    .string()
-    .regex(/^[\w+=,.@:/-]{2,1224}$/, 'expected 2 to 1224 letters, digits and +=,.@:/-_')
-    .optional()
-    .describe("What the role's trust policy expects as `sts:ExternalId`."),
-  sessionName: z
-    .string()
-    .regex(/^[\w+=,.@-]{2,64}$/, 'expected 2 to 64 letters, digits and +=,.@-_')
-    .default('docker-registry-proxy')
-    .describe("The session's name, as CloudTrail shows it."),
-});
 
 const newRepository = z.strictObject({
   immutableTags: z.boolean().default(false).describe('Nobody can overwrite a tag.'),
@@ -49,16 +31,7 @@ const config = z.strictObject({
     .describe(
       "The account whose registry it is, for `createRepositories`. Found in the host name; without either it is the identity's own.",
     ),
-  profile: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      'A profile of the shared AWS configuration (`~/.aws/config`, AWS_CONFIG_FILE). Without it the AWS credentials ' +
-        'come from the first that has some: the environment, the profile AWS_PROFILE or `default`, a web identity ' +
-        '(IRSA), the container (Pod Identity, ECS), the instance.',
-    ),
-  assumeRole: assumeRole.optional().describe('A role to take on with these AWS credentials.'),
+  ...awsIdentityKeys,
   endpoint: secureUrl()
     .optional()
     .describe('The ECR API, where it is not at its usual place: a VPC endpoint without private DNS.'),
@@ -69,9 +42,6 @@ const config = z.strictObject({
   ...serverKeys,
 });
 
-/** Milliseconds: metadata servers are near. */
-const metadataTime = 1_000;
-
 type EcrConfig = z.output<typeof config>;
 
 /** Amazon ECR, private and public, with the identity that AWS gives this machine or pod. */
@@ -81,11 +51,10 @@ export const driver = defineDriver({
   type: 'ecr',
   config,
   async open({ ca, proxy, timeout, createRepositories, ...settings }: EcrConfig, given: DriverDependencies) {
-    const { id, baseDirectory, clock, log } = given;
-    const http = await HttpCaller.open({ ca, proxy, timeout }, baseDirectory);
-    const direct = await HttpCaller.open({ timeout: Math.min(timeout, metadataTime) }, baseDirectory);
+    const { id, clock, log } = given;
+    const callers = await openAwsCallers({ ca, proxy, timeout }, given);
     const newRepositories = newRepositoriesOf(createRepositories);
-    return new EcrSource({ settings: { ...settings, newRepositories }, http, direct, id, clock, log });
+    return new EcrSource({ settings: { ...settings, newRepositories }, callers, id, clock, log });
   },
 });
 

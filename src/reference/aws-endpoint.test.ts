@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { awsPlace } from './aws-endpoint.js';
+import { awsPlace, isKnownRegion } from './aws-endpoint.js';
 
 const places: readonly (readonly [region: string, partition: string, sts: string])[] = [
   ['eu-west-1', 'aws', 'sts.eu-west-1.amazonaws.com'],
@@ -20,3 +20,42 @@ for (const [region, partition, sts] of places) {
     assert.equal(awsPlace(region).host('sts'), sts);
   });
 }
+
+const known = [
+  ...places.map(([region]) => region),
+  ...[
+    'af-south-1',
+    'ap-northeast-3',
+    'ap-southeast-7',
+    'ap-east-2',
+    'ca-west-1',
+    'il-central-1',
+    'me-central-1',
+  ],
+  ...[
+    'mx-central-1',
+    'sa-east-1',
+    'cn-northwest-1',
+    'us-gov-east-1',
+    'us-isob-west-1',
+    'eu-north-1',
+    'us-west-12',
+  ],
+];
+const unknown = [
+  ...['', 'zz-west-1', 'evil-host-9', 'us-west', 'us-west-0', 'us-west-01', 'us-west-100', 'us-westeast-1'],
+  ...[
+    'us-gov-evil-west-1',
+    'xus-west-1',
+    'us-west-1\n',
+    'us-west-1.evil.com',
+    'US-WEST-1',
+    'eusc-east-1',
+    'us-x-west-1',
+  ],
+];
+
+test('names of regions are known by their form', () => {
+  for (const region of known) assert.equal(isKnownRegion(region), true, region);
+  for (const region of unknown) assert.equal(isKnownRegion(region), false, region);
+});

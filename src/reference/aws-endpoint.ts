@@ -10,6 +10,25 @@ const partitions: readonly (readonly [prefix: RegExp, partition: string, domain:
   [/^/, 'aws', 'amazonaws.com'],
 ];
 
+/** `aws`, `aws-cn`, `aws-us-gov`, …: worlds of their own, with accounts and keys of their own. */
+export const awsPartitions: readonly string[] = [...new Set(partitions.map(([, name]) => name))];
+
+/** First parts of names, of all partitions (AWS SDKs, "partitions.json", `regionRegex`). */
+const areas = [
+  ...['af', 'ap', 'ca', 'cn', 'eu', 'il', 'me', 'mx', 'sa', 'us'],
+  ...['us-gov', 'eusc-de', 'us-iso', 'us-isob', 'us-isof', 'eu-isoe', 'eu-isof'],
+];
+const directions = ['(?:north|south)?(?:east|west)', 'north', 'south', 'central'];
+const knownRegion = new RegExp(`^(?:${areas.join('|')})-(?:${directions.join('|')})-[1-9]\\d?$`);
+
+/**
+ * True for a name of the form that AWS has given its regions so far. For names that nobody has vouched for yet: each is
+ * a host that may be looked up, and `regionPattern` takes any words.
+ */
+export function isKnownRegion(region: string): boolean {
+  return knownRegion.test(region);
+}
+
 /** Where the services of a region are, and how its ARNs begin. */
 export interface AwsPlace {
   /** `aws`, `aws-cn`: the second part of an ARN. */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { FilePath, ownDirectory, readableFile } from './file-path.js';
+import { FilePath, ownDirectory, readableDirectory, readableFile } from './file-path.js';
 
 for (const [kind, schema] of [
   ['file', readableFile()],
   ['directory', ownDirectory()],
+  ['readable directory', readableDirectory()],
 ] as const) {
   it(`a ${kind} is kept as it is written`, () => {
     for (const text of ['users.htpasswd', '/etc/x', '../x', ' ', 'a b/ü']) {
@@ -18,7 +19,7 @@ for (const [kind, schema] of [
     for (const value of ['', 5, null, undefined, ['x'], { file: 'x' }]) {
       assert.match(
         schema.safeParse(value).error?.issues[0]?.message ?? '',
-        new RegExp(`^expected a ${kind} name$`),
+        new RegExp(`^expected a ${kind.replace('readable ', '')} name$`),
       );
     }
   });

@@ -6,7 +6,7 @@ import { z } from 'zod';
  */
 export class FilePath {
   readonly text: string;
-  readonly kind: 'file' | 'written file' | 'directory';
+  readonly kind: 'file' | 'written file' | 'directory' | 'readable directory';
 
   constructor(text: string, kind: FilePath['kind']) {
     this.text = text;
@@ -40,4 +40,12 @@ export const ownDirectory = () =>
     .string({ error: 'expected a directory name' })
     .min(1, 'expected a directory name')
     .transform((text) => new FilePath(text, 'directory'))
+    .meta({ title: 'directory' });
+
+/** A directory whose files must be there and be readable. */
+export const readableDirectory = () =>
+  z
+    .string({ error: 'expected a directory name' })
+    .min(1, 'expected a directory name')
+    .transform((text) => new FilePath(text, 'readable directory'))
     .meta({ title: 'directory' });

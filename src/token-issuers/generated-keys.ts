@@ -1,8 +1,9 @@
-import { createPrivateKey, type KeyObject, randomUUID, type X509Certificate } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Log } from '../contracts/index.js';
 import { describeError, hasCode } from '../errors.js';
+import { writeOnce } from '../settings/write-once.js';
 import { type CertifiedKey, certifyNewKey, createAuthority } from './certificate-authority.js';
 import type { KeySet } from './key-set.js';
 import { certificatesOf, fileNameOf, type SigningKey, signingKey } from './signing-key.js';
@@ -261,28 +262,5 @@ async function removeLeftovers(directory: string): Promise<void> {
       // By the machine's clock, as the stamp is.
       if (Date.now() - (await stat(path)).mtimeMs > leftoverAge) await rm(path, { force: true });
     } catch {}
-  }
-}
-
-/**
- * Writes a file whole or not at all, and never over another one: a crash or a race leaves no half key.
- *
- * @throws an Error naming the file
- */
-async function writeOnce(path: string, text: string, mode = 0o600): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    const file = await open(temporary, 'wx', mode);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await link(temporary, path);
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw new Error(`cannot write ${path}`, { cause: error });
-  } finally {
-    await rm(temporary, { force: true }).catch(() => undefined);
   }
 }

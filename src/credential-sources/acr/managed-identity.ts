@@ -1,6 +1,7 @@
 import type { CallOptions } from '../../contracts/index.js';
 import { RegistryError } from '../../errors.js';
 import type { HttpAnswer, HttpCaller } from '../../outgoing/http-caller.js';
+import { azureMetadata, type Environment, urlIn } from '../../outgoing/metadata/metadata-servers.js';
 import { parseJsonObject } from '../../protocol/json-object.js';
 import { Secret } from '../../secret.js';
 import { errorNumber, errorWord } from './entra-refusal.js';
@@ -13,17 +14,17 @@ export interface IdentityEndpoint {
   readonly header: { readonly name: string; readonly value: Secret };
 }
 
-/** As the SDKs of Azure find it, in the environment that App Service, Functions and Container Apps make. */
-type Environment = Readonly<Record<string, string | undefined>>;
+/** For messages: what there is in place of a managed identity. */
+const elsewhere = 'use clientSecret, or tokenFile';
 
 /**
- * App Service and its kin say where by IDENTITY_ENDPOINT and IDENTITY_HEADER; a virtual machine has the instance metadata
- * service. That one can be named by AZURE_POD_IDENTITY_AUTHORITY_HOST: nothing secret is sent there, and who may set this
- * program's environment may set its configuration.
+ * As the SDKs of Azure find it: App Service, Functions and Container Apps say where by IDENTITY_ENDPOINT and
+ * IDENTITY_HEADER; a virtual machine has the instance metadata service.
  *
+ * @param advice what to do where it cannot be asked
  * @throws an Error with a one-line message for what we cannot ask
  */
-export function identityEndpoint(environment: Environment): IdentityEndpoint {
+export function identityEndpoint(environment: Environment, advice = elsewhere): IdentityEndpoint {
   const { IDENTITY_ENDPOINT: app, IDENTITY_HEADER: header } = environment;
   if (app && header && !environment.IDENTITY_SERVER_THUMBPRINT) {
     const url = urlIn(app, 'IDENTITY_ENDPOINT');
@@ -32,20 +33,10 @@ export function identityEndpoint(environment: Environment): IdentityEndpoint {
   }
   if (app) {
     const where = header ? 'Service Fabric' : 'Azure Arc';
-    throw new Error(`the identity of ${where} is not supported: use clientSecret, or tokenFile`);
+    throw new Error(`the identity of ${where} is not supported: ${advice}`);
   }
-  const named = environment.AZURE_POD_IDENTITY_AUTHORITY_HOST;
-  const host = named ? urlIn(named, 'AZURE_POD_IDENTITY_AUTHORITY_HOST') : new URL('http://169.254.169.254');
-  const url = new URL('/metadata/identity/oauth2/token?api-version=2018-02-01', host);
+  const url = new URL('/metadata/identity/oauth2/token?api-version=2018-02-01', azureMetadata(environment));
   return { url, header: { name: 'metadata', value: new Secret('true') } };
-}
-
-function urlIn(text: string, variable: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw new Error(`the variable ${variable} is not an http URL`);
-  }
-  return url;
 }
 
 export interface ManagedIdentitySettings {
@@ -56,6 +47,8 @@ export interface ManagedIdentitySettings {
   readonly audience: string;
   /** Of a user-assigned identity. */
   readonly clientId?: string;
+  /** For messages: what to do where this does not run in Azure. */
+  readonly elsewhere?: string;
 }
 
 /** The identity that Azure gave this machine or app. */
@@ -93,7 +86,7 @@ export class ManagedIdentity implements EntraIdentity {
       signal.throwIfAborted();
       const reason =
         `no answer from the identity endpoint ${this.#url.host}: does this run in Azure? ` +
-        'Elsewhere name tenant, clientId and clientSecret, or tokenFile';
+        (this.#s.elsewhere ?? 'Elsewhere name tenant, clientId and clientSecret, or tokenFile');
       throw new RegistryError('UNAVAILABLE', { reason, cause: error });
     }
   }

@@ -1,12 +1,14 @@
 import type { DriverDependencies } from '../../contracts/index.js';
 import { HttpCaller } from '../../outgoing/http-caller.js';
+import { openDirectCaller } from '../../outgoing/metadata/direct-caller.js';
 import { openSecret } from '../../outgoing/open-secret.js';
+import { isGuid } from '../../reference/guid.js';
 import { FilePath } from '../../settings/file-path.js';
 import { isSecureUrl } from '../../settings/secure-url.js';
 import { ClientCredentials } from './client-credentials.js';
 import type { EntraIdentity } from './entra-token.js';
 import { identityEndpoint, ManagedIdentity } from './managed-identity.js';
-import { type AcrSettings, isClientId, isTenant } from './settings.js';
+import { type AcrSettings, isTenant } from './settings.js';
 
 const publicCloud = 'https://login.microsoftonline.com';
 
@@ -41,7 +43,7 @@ export async function openIdentity(
   }
   if (tenant !== undefined) throw new Error('tenant stands without clientSecret or tokenFile');
   const endpoint = identityEndpoint(environment);
-  const http = await HttpCaller.open({ timeout: settings.timeout }, dependencies.baseDirectory);
+  const http = openDirectCaller({ timeout: settings.timeout });
   return new ManagedIdentity({ http, endpoint, audience, ...(clientId !== '' && { clientId }) });
 }
 
@@ -55,7 +57,7 @@ function federation(settings: AcrSettings, environment: Readonly<Record<string, 
   const clientId = settings.clientId ?? environment.AZURE_CLIENT_ID ?? '';
   const authority = settings.authority ?? (environment.AZURE_AUTHORITY_HOST || publicCloud);
   if (!isTenant(tenant)) throw new Error('tenant is missing, and AZURE_TENANT_ID names none');
-  if (!isClientId(clientId)) throw new Error('clientId is missing, and AZURE_CLIENT_ID names none');
+  if (!isGuid(clientId)) throw new Error('clientId is missing, and AZURE_CLIENT_ID names none');
   if (!isSecureUrl(authority)) throw new Error('the variable AZURE_AUTHORITY_HOST is not an https URL');
   return { file, tenant, clientId, authority: new URL(authority) };
 }

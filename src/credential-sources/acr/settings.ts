@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isGuid } from '../../reference/guid.js';
 import { readableFile } from '../../settings/file-path.js';
 import { registryHostName } from '../../settings/registry-host-name.js';
 import { secretSource } from '../../settings/secret-source.js';
@@ -7,8 +8,6 @@ import { serverKeys } from '../../settings/server-keys.js';
 
 /** A directory's GUID, or one of its domains. */
 export const isTenant = (text: string) => /^[0-9A-Za-z](?:[0-9A-Za-z.-]{0,252}[0-9A-Za-z])?$/.test(text);
-
-export const isClientId = (text: string) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
 const expectedTenant = "expected the tenant's ID, or one of its domains such as contoso.onmicrosoft.com";
 const expectedClientId = 'expected a client ID such as 11111111-2222-3333-4444-555555555555';
@@ -25,7 +24,7 @@ export const acrSettings = z
       ),
     clientId: z
       .string({ error: expectedClientId })
-      .refine(isClientId, expectedClientId)
+      .refine(isGuid, expectedClientId)
       .optional()
       .describe(
         'The application, or the user-assigned managed identity. For `federated`, AZURE_CLIENT_ID where it is missing.',

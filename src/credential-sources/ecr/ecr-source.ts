@@ -8,12 +8,10 @@ import type {
 } from '../../contracts/index.js';
 import { SingleFlight, untilAborted } from '../../decorators/single-flight.js';
 import { RegistryError } from '../../errors.js';
+import type { AwsCallers } from '../../outgoing/aws/aws-callers.js';
 import { awsErrorName, awsFailure } from '../../outgoing/aws/aws-failure.js';
-import { type AwsIdentitySettings, findAwsIdentity } from '../../outgoing/aws/aws-identity.js';
+import type { AwsIdentitySettings } from '../../outgoing/aws/aws-identity.js';
 import type { AwsIdentity } from '../../outgoing/aws/identity-call.js';
-import { sdkRequests } from '../../outgoing/aws/sdk-requests.js';
-import type { HttpCaller } from '../../outgoing/http-caller.js';
-import { ProgramTurns } from '../../outgoing/program-turns.js';
 import { parseEcrHost } from '../../reference/ecr-host.js';
 import { Secret } from '../../secret.js';
 import {
@@ -38,17 +36,12 @@ export interface EcrSourceSettings extends AwsIdentitySettings {
 
 export interface EcrSourceParts {
   readonly settings: EcrSourceSettings;
-  readonly http: HttpCaller;
-  /** For metadata servers: without a proxy, and soon given up. */
-  readonly direct: HttpCaller;
+  readonly callers: AwsCallers;
   readonly id: string;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** Milliseconds for a profile's `credential_process`, its wait for a turn included. */
-const programTime = 20_000;
-const programsAtOnce = 2;
 /** Milliseconds to find AWS credentials for creations, and for those to serve the next ones. */
 const searchTime = 30_000;
 const sharedTime = 5_000;
@@ -56,7 +49,6 @@ const sharedTime = 5_000;
 /** Tokens of Amazon's registries, each had with AWS credentials that were looked for anew. */
 export class EcrSource implements CredentialSource {
   readonly #parts: EcrSourceParts;
-  readonly #turns = new ProgramTurns({ atOnce: programsAtOnce, timeLimit: programTime });
   readonly #creations: RepositoryCreations;
   readonly #searches = new SingleFlight<AwsIdentity>(searchTime);
   /** For creations, by region: a push of many images does not ask STS for each. */
@@ -103,8 +95,7 @@ export class EcrSource implements CredentialSource {
   async close(): Promise<void> {
     this.#creations.close();
     this.#searches.close();
-    this.#turns.close();
-    await Promise.all([this.#parts.http.close(), this.#parts.direct.close()]);
+    await this.#parts.callers.close();
   }
 
   async #token(place: EcrPlace, { signal }: CallOptions): Promise<EcrToken> {
@@ -145,13 +136,12 @@ export class EcrSource implements CredentialSource {
   }
 
   #find({ region }: EcrPlace, signal: AbortSignal): Promise<AwsIdentity> {
-    const { settings, http, direct, clock } = this.#parts;
-    const given = { region, direct, turns: this.#turns, signal, now: clock.now() };
-    return findAwsIdentity(settings, { ...given, requestHandler: sdkRequests(http, signal) });
+    const { settings, callers } = this.#parts;
+    return callers.find(settings, region, { signal });
   }
 
   #call(identity: AwsIdentity, signal: AbortSignal): EcrCall {
-    return { identity, requestHandler: sdkRequests(this.#parts.http, signal), signal };
+    return { identity, requestHandler: this.#parts.callers.requests({ signal }), signal };
   }
 
   #placeOf({ registry }: CredentialTarget): EcrPlace {

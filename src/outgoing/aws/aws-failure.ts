@@ -9,11 +9,13 @@ const throttled = 'AWS limits how often it is asked; it is asked again later';
 const advice: Readonly<Record<string, string>> = {
   AccessDenied: 'its IAM policy, or the trust policy of the role, does not allow it',
   AccessDeniedException: 'its IAM policy does not allow it',
+  AuthFailure: unknownKey,
   ExpiredToken: expired,
   ExpiredTokenException: expired,
   RequestExpired: clock,
   InvalidSignatureException: clock,
   SignatureDoesNotMatch: clock,
+  UnauthorizedOperation: 'its IAM policy does not allow it',
   UnrecognizedClientException: unknownKey,
   InvalidClientTokenId: unknownKey,
   InvalidAccessKeyId: unknownKey,

@@ -1,18 +1,21 @@
 import { RegistryError } from '../../errors.js';
 import { awsFailure } from './aws-failure.js';
 import type { AwsIdentity, AwsIdentityCall, Sdk } from './identity-call.js';
-import { NoIdentity } from './identity-document.js';
+import { NoIdentity, NoRole } from './identity-document.js';
+import { metadataIsDisabled } from './instance-metadata.js';
 import { loadProviders } from './load-sdk.js';
 import { containerIdentity, instanceIdentity } from './metadata-identity.js';
 import { profileIdentity } from './profile-identity.js';
 import type { SdkRequestHandler } from './sdk-requests.js';
-import { readProfiles } from './shared-config.js';
+import { type Profile, readProfiles } from './shared-config.js';
 
 export interface AwsIdentitySettings {
   /** Of the shared configuration; nothing else is tried then. */
   readonly profile?: string | undefined;
   /** A role to take on with what was found. */
   readonly assumeRole?: AssumedRole | undefined;
+  /** `machine`: what AWS gave to this pod, task or instance; never what somebody put down here. Not with a profile. */
+  readonly identity?: 'any' | 'machine' | undefined;
 }
 
 export interface AssumedRole {
@@ -31,7 +34,8 @@ interface Link {
  * Looks for AWS credentials where the SDK's default chain does, in its order. Nothing is kept: files, tokens and
  * metadata are read each time, so that what was rotated counts at once.
  *
- * @throws RegistryError UNAVAILABLE; its reason says which places were tried. The signal's reason
+ * @throws RegistryError UNAVAILABLE; its reason says which places were tried, its cause is a `NoRole` where the instance
+ * has none. The signal's reason
  */
 export async function findAwsIdentity(
   settings: AwsIdentitySettings,
@@ -42,7 +46,7 @@ export async function findAwsIdentity(
   const { requestHandler, ...rest } = given;
   const call = { ...rest, logger: silent, clientConfig: { requestHandler, ...retries } };
   const sdk = await loadProviders();
-  const found = await firstOf(linksOf(sdk, settings, call), call);
+  const found = await firstOf(linksOf(sdk, settings, call), settings, call);
   const { assumeRole } = settings;
   if (assumeRole === undefined) return found;
   const provider = sdk.fromTemporaryCredentials({
@@ -65,8 +69,13 @@ export async function findAwsIdentity(
 
 const retries = { maxAttempts: 3, retryMode: 'standard' } as const;
 
-async function firstOf(links: readonly Link[], { signal }: AwsIdentityCall): Promise<AwsIdentity> {
+async function firstOf(
+  links: readonly Link[],
+  { identity }: AwsIdentitySettings,
+  { signal }: AwsIdentityCall,
+): Promise<AwsIdentity> {
   const tried: string[] = [];
+  let lacking: NoRole | undefined;
   for (const { name, find } of links) {
     try {
       return await find();
@@ -75,12 +84,14 @@ async function firstOf(links: readonly Link[], { signal }: AwsIdentityCall): Pro
       const failure = awsFailure(error, `the AWS credentials of ${name}`);
       if (!isNotThere(error)) throw failure;
       tried.push(`${name} (${whatIsMissing(error)})`);
+      if (error instanceof NoRole) lacking = error;
     }
   }
+  const places = tried.length === 0 ? 'nothing, for AWS_EC2_METADATA_DISABLED is set' : tried.join(', ');
+  const others = identity === 'machine' ? '' : ', a profile or keys';
   throw new RegistryError('UNAVAILABLE', {
-    reason:
-      `no AWS credentials; tried ${tried.join(', ')}. Give this proxy a role (IRSA, Pod Identity, an instance role), ` +
-      'or a profile or keys',
+    reason: `no AWS credentials; tried ${places}: give it a role (IRSA, Pod Identity, an instance role)${others}`,
+    cause: lacking,
   });
 }
 
@@ -95,7 +106,13 @@ function whatIsMissing(error: unknown): string {
 }
 
 /** The order and the conditions are those of the SDK's `defaultProvider`. */
-function linksOf(sdk: Sdk, { profile }: AwsIdentitySettings, call: AwsIdentityCall): readonly Link[] {
+function linksOf(
+  sdk: Sdk,
+  { profile, identity }: AwsIdentitySettings,
+  call: AwsIdentityCall,
+): readonly Link[] {
+  // Nor may a profile say where the instance's metadata are.
+  if (identity === 'machine') return machineLinks(sdk, async () => undefined, call);
   const { env } = process;
   const { logger } = call;
   const sharedConfig = (name: string): Link => ({
@@ -107,6 +124,18 @@ function linksOf(sdk: Sdk, { profile }: AwsIdentitySettings, call: AwsIdentityCa
   const links: Link[] = [];
   if (!env.AWS_PROFILE) links.push({ name: 'the environment', find: () => sdk.fromEnv({ logger })() });
   links.push(sharedConfig(usual));
+  return [...links, ...machineLinks(sdk, async () => (await readProfiles()).get(usual), call)];
+}
+
+/** What AWS gives to a machine. @param profile may name the endpoint of the instance's metadata */
+function machineLinks(
+  sdk: Sdk,
+  profile: () => Promise<Profile | undefined>,
+  call: AwsIdentityCall,
+): readonly Link[] {
+  const { env } = process;
+  const { logger } = call;
+  const links: Link[] = [];
   if (env.AWS_WEB_IDENTITY_TOKEN_FILE && env.AWS_ROLE_ARN) {
     const clientConfig = { ...call.clientConfig, region: call.region };
     links.push({
@@ -116,9 +145,11 @@ function linksOf(sdk: Sdk, { profile }: AwsIdentitySettings, call: AwsIdentityCa
   }
   if (env.AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || env.AWS_CONTAINER_CREDENTIALS_FULL_URI) {
     links.push({ name: 'the container (Pod Identity, ECS)', find: () => containerIdentity(call) });
-  } else if (!env.AWS_EC2_METADATA_DISABLED || env.AWS_EC2_METADATA_DISABLED === 'false') {
-    const find = async () => instanceIdentity((await readProfiles()).get(usual), call);
-    links.push({ name: 'the instance metadata', find });
+  } else if (!metadataIsDisabled(env)) {
+    links.push({
+      name: 'the instance metadata',
+      find: async () => instanceIdentity(await profile(), call),
+    });
   }
   return links;
 }

@@ -12,6 +12,9 @@ export class NoIdentity extends Error {
   }
 }
 
+/** An instance that answers, and has no role: somebody may attach one. */
+export class NoRole extends NoIdentity {}
+
 /** Metadata servers and programs name the session's token differently. */
 export type TokenField = 'Token' | 'SessionToken';
 

@@ -1,5 +1,6 @@
 import type { ECRClientConfig } from '@aws-sdk/client-ecr';
 import { RegistryError } from '../../errors.js';
+import { uriComponent } from '../../protocol/uri-component.js';
 import { isLoopbackHost } from '../../settings/secure-url.js';
 import type { HttpCaller } from '../http-caller.js';
 
@@ -59,18 +60,10 @@ function urlOf({ protocol, hostname, port, path, query = {} }: SdkRequest): URL 
   if (port !== undefined) url.port = String(port);
   url.pathname = path;
   const pairs = Object.entries(query).flatMap(([name, value]) =>
-    [value].flat().map((one) => `${encode(name)}=${encode(one ?? '')}`),
+    [value].flat().map((one) => `${uriComponent(name)}=${uriComponent(one ?? '')}`),
   );
   url.search = pairs.join('&');
   return url;
-}
-
-/** RFC 3986, as signatures want it: nothing but letters, digits and `-_.~` stays. */
-function encode(text: string): string {
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 }
 
 /** The SDK's bytes warn where they are taken for a text, as Buffer.from does. */
