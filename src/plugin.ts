@@ -35,7 +35,7 @@ export { Secret } from './secret.js';
 // Files and secrets that are declared with these are checked before a driver is opened, and named where they are missing.
 export { ChangingFile, type ChangingFileOptions } from './settings/changing-file.js';
 export { duration } from './settings/duration.js';
-export { FilePath, readableFile } from './settings/file-path.js';
+export { FilePath, readableDirectory, readableFile } from './settings/file-path.js';
 export { type SecretSource, secretSource } from './settings/secret-source.js';
 export { secureUrl } from './settings/secure-url.js';
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, open, stat } from 'node:fs/promises';
+import { access, open, readdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { describeError, hasCode } from '../errors.js';
 import { FilePath } from '../settings/file-path.js';
@@ -52,6 +52,7 @@ function entriesOf(value: object): readonly (readonly [string | number, unknown]
 
 function unfit(file: string, kind: FilePath['kind']): Promise<string | undefined> {
   if (kind === 'file') return unreadable(file);
+  if (kind === 'readable directory') return unreadableDirectory(file);
   return kind === 'directory' ? cannotBeDirectory(file) : unwritable(file);
 }
 
@@ -72,6 +73,16 @@ async function cannotBeDirectory(directory: string): Promise<string | undefined>
     () => undefined,
     () => `does not exist, and this user may not make it in ${parent}`,
   );
+}
+
+async function unreadableDirectory(directory: string): Promise<string | undefined> {
+  try {
+    if (!(await stat(directory)).isDirectory()) return 'is a file; expected a directory';
+    await readdir(directory);
+    return undefined;
+  } catch (error) {
+    return whyUnreadable(error);
+  }
 }
 
 async function unwritable(file: string): Promise<string | undefined> {
@@ -98,8 +109,12 @@ async function unreadable(file: string): Promise<string | undefined> {
     await (await open(file, constants.O_RDONLY | constants.O_NONBLOCK)).close();
     return undefined;
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return 'does not exist';
-    if (hasCode(error, 'EACCES') || hasCode(error, 'EPERM')) return 'may not be read by this user';
-    return `cannot be read: ${describeError(error)}`;
+    return whyUnreadable(error);
   }
+}
+
+function whyUnreadable(error: unknown): string {
+  if (hasCode(error, 'ENOENT')) return 'does not exist';
+  if (hasCode(error, 'EACCES') || hasCode(error, 'EPERM')) return 'may not be read by this user';
+  return `cannot be read: ${describeError(error)}`;
 }

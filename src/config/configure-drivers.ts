@@ -32,7 +32,7 @@ export async function configureDrivers(
     // What is wrong with the upstream is a finding already.
     if (chosenBy !== undefined && upstream === undefined) continue;
     const site = upstream === undefined ? found : withUsualType(found, upstream);
-    const result = await configure(site, baseDirectory, drivers);
+    const result = await configureDriver(site, baseDirectory, drivers);
     if ('findings' in result) {
       findings.push(...result.findings);
     } else {
@@ -58,7 +58,8 @@ function withUsualType(site: DriverSite, { driver, config }: ConfiguredDriver<Dr
   return { ...site, choice: { type } };
 }
 
-async function configure(
+/** Loads the driver of one place and lets it check its settings. */
+export async function configureDriver(
   site: DriverSite,
   baseDirectory: string,
   drivers: DriverMap,

@@ -20,7 +20,8 @@ export const defaultTypes = {
 } as const;
 
 const expectedHeader = 'expected the name of a header, such as x-forwarded-client-cert';
-const nameGrammar = /^[a-z0-9][a-z0-9-]*$/;
+/** Of a name of the operator's own. */
+export const nameGrammar = /^[a-z0-9][a-z0-9-]*$/;
 const expectedName = 'expected a name of lower-case letters, digits and hyphens, such as my-registry';
 /** A name of the operator's own: an upstream's, a verifier's. */
 export const ownName = () =>

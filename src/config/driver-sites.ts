@@ -61,7 +61,8 @@ export function credentialsOf(
   return raw.map((credential: unknown, i) => ({ path: [...path, i], credential }));
 }
 
-function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite | undefined {
+/** One place. @returns undefined where what stands there is none, which a schema has to say */
+export function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): DriverSite | undefined {
   if (kind === 'policy' && Array.isArray(entry)) {
     return { kind, path, choice: { type: defaultTypes.policy }, config: entry, coreKeys: [] };
   }

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import {
   type Document,
@@ -27,17 +28,20 @@ export interface YamlFile {
 
 /**
  * @param maxSize bytes
+ * @param refusal why a file like this one is not to be read at all; looks at the very file that is read
  * @returns what is wrong with the text, where it is no YAML of one document and of reasonable size
  */
 export async function readYamlFile(
   file: string,
   maxSize = usualSize,
+  refusal: (stats: Stats) => string | undefined = () => undefined,
 ): Promise<YamlFile | { readonly problems: readonly Problem[] }> {
   const whole = (message: string) => ({ problems: [{ file, line: 0, column: 0, path: '', message }] });
   let text: string;
   try {
-    text = await readBounded(file, maxSize);
+    text = await readBounded(file, maxSize, refusal);
   } catch (error) {
+    if (error instanceof RefusedFile) return whole(error.message);
     return whole(`cannot be read: ${describeError(error)}`);
   }
   try {
@@ -48,10 +52,19 @@ export async function readYamlFile(
   }
 }
 
-async function readBounded(file: string, maxSize: number): Promise<string> {
+class RefusedFile extends Error {}
+
+async function readBounded(
+  file: string,
+  maxSize: number,
+  refusal: (stats: Stats) => string | undefined,
+): Promise<string> {
   const handle = await open(file, 'r');
   try {
-    if (!(await handle.stat()).isFile()) throw new Error('not a file');
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new Error('not a file');
+    const refused = refusal(stats);
+    if (refused !== undefined) throw new RefusedFile(refused);
     const buffer = Buffer.alloc(maxSize + 1);
     let size = 0;
     for (;;) {

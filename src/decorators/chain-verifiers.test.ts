@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ClientCredentials, Verifier } from '../contracts/index.js';
+import { identityEnvelope } from '../protocol/identity-envelope.js';
 import { Secret } from '../secret.js';
+import { NamePattern } from '../settings/name-pattern.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
 import { authenticate } from './authenticate.js';
 import { ChainVerifier } from './chain-verifiers.js';
+import { LimitedVerifier } from './limit-usernames.js';
 
 const o = { signal: new AbortController().signal };
 const connection = { address: '192.0.2.1' };
@@ -83,6 +86,87 @@ describe('ChainVerifier', () => {
       all.every((verifier) => verifier.closed),
       'all.every((verifier) => verifier.closed)',
     );
+  });
+});
+
+describe('a machine’s proof', () => {
+  const envelope = identityEnvelope('a.b.c');
+  const recognising = (id: string, ...names: readonly string[]) =>
+    Object.assign(new FakeVerifier(id), {
+      recognises: ({ shown }: ClientCredentials) =>
+        shown.kind === 'password' && names.includes(shown.username),
+    });
+  const reserving = (id: string, inner: FakeVerifier, ...names: readonly string[]) =>
+    [
+      id,
+      new LimitedVerifier(
+        inner,
+        names.map((name) => new NamePattern(name)),
+      ),
+    ] as const;
+
+  it('is shown to those alone that recognise it, in order, until one takes it', async () => {
+    const people = new FakeVerifier('people', { _gcp: { password: envelope } });
+    const first = recognising('first', '_gcp', '_aws');
+    const second = recognising('second', '_gcp');
+    second.users.set('_gcp', { password: envelope });
+    const third = recognising('third', '_gcp');
+    const verifier = chain(people, first, second, third);
+    assert.equal((await verifier.verify(password('_gcp', envelope), o))?.verifier, 'second');
+    assert.equal(await verifier.verify(password('_aws', envelope), o), undefined);
+    const asked = [people, first, second, third].map((one) => one.asked.length);
+    assert.deepEqual(asked, [0, 2, 1, 0]);
+  });
+
+  it('is shown to who has its user name reserved', async () => {
+    const [people, plugin] = [new FakeVerifier('people'), new FakeVerifier('plugin')];
+    plugin.users.set('_ours', { password: envelope });
+    const verifier = new ChainVerifier(
+      new Map<string, Verifier>([['people', people], reserving('plugin', plugin, '_ours')]),
+    );
+    assert.equal((await verifier.verify(password('_ours', envelope), o))?.verifier, 'plugin');
+    assert.equal(await verifier.verify(password('_other', envelope), o), undefined);
+    assert.deepEqual([people.asked.length, plugin.asked.length], [0, 1]);
+  });
+
+  it('is no other verifier’s without its envelope either: by hand nobody writes one', async () => {
+    const people = new FakeVerifier('people', { _aws: { password: 'MIAG' }, aws: { password: 'MIAG' } });
+    const verifier = chain(people, recognising('machines', '_gcp'));
+    assert.equal(await verifier.verify(password('_aws', 'MIAG'), o), undefined);
+    assert.equal(await verifier.verify(password('_kubernetes-a', 'MIAG'), o), undefined);
+    assert.equal(people.asked.length, 0);
+    assert.equal((await verifier.verify(password('aws', 'MIAG'), o))?.verifier, 'people');
+  });
+
+  for (const text of [envelope, 'drp-id1', 'drp-id2.x', ' drp-id1.x', 'drp-id1.cut off']) {
+    it(`is shown to nobody where nobody knows it: ${text}`, async () => {
+      const people = new FakeVerifier('people', { alice: { password: text }, robot: { bearer: text } });
+      const verifier = chain(people);
+      for (const credentials of [
+        password('alice', text),
+        password('_gcp', text),
+        { shown: { kind: 'bearer', token: new Secret(text) }, connection } as const,
+      ]) {
+        assert.equal(await verifier.verify(credentials, o), undefined);
+      }
+      assert.deepEqual(people.asked, []);
+      await assert.rejects(authenticate(verifier, password('_gcp', text), o), {
+        code: 'UNAUTHORIZED',
+        reason: 'no verifier takes these credentials',
+      });
+    });
+  }
+
+  it('that is refused, or cannot be judged now, is shown to nobody else', async () => {
+    const first = recognising('first', '_gcp');
+    const second = recognising('second', '_gcp');
+    first.users.set('_gcp', { password: 'another' });
+    await assert.rejects(chain(first, second).verify(password('_gcp', envelope), o), {
+      code: 'UNAUTHORIZED',
+    });
+    first.broken = true;
+    await assert.rejects(chain(first, second).verify(password('_gcp', envelope), o), { code: 'UNAVAILABLE' });
+    assert.deepEqual(second.asked, []);
   });
 });
 

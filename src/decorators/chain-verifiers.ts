@@ -1,6 +1,6 @@
 import type { CallOptions, ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { secretIn } from '../contracts/verifier.js';
-import { isIdentityEnvelope } from '../protocol/identity-envelope.js';
+import { isIdentityEnvelope, isMachineUser } from '../protocol/identity-envelope.js';
 import type { LanedVerifier } from './throttle-verifier.js';
 
 /** A verifier in a chain. */
@@ -38,7 +38,7 @@ export class ChainVerifier implements LanedVerifier {
   #inTurn(credentials: ClientCredentials): readonly Verifier[] {
     const own = this.#own(credentials).map(([, verifier]) => verifier);
     // Whoever else saw it could show it as its own.
-    if (isIdentityEnvelope(secretIn(credentials.shown)?.reveal() ?? '')) return own;
+    if (isOfMachine(credentials)) return own;
     return [...new Set([...own, ...this.#verifiers.values()])];
   }
 
@@ -58,4 +58,10 @@ export class ChainVerifier implements LanedVerifier {
   async close(): Promise<void> {
     await Promise.all([...this.#verifiers.values()].map((verifier) => verifier.close()));
   }
+}
+
+/** What a machine proves itself with, also where somebody shows it by hand and without its envelope. */
+function isOfMachine({ shown }: ClientCredentials): boolean {
+  if (shown.kind === 'password' && isMachineUser(shown.username)) return true;
+  return isIdentityEnvelope(secretIn(shown)?.reveal() ?? '');
 }

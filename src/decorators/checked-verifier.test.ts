@@ -4,9 +4,11 @@ import type { Principal, Verifier } from '../contracts/index.js';
 import { RegistryError, type RegistryErrorOptions } from '../errors.js';
 import { failureOf, rejectsWith } from '../testing/conformance/suite.js';
 import { describeVerifierConformance, passwordCredentials } from '../testing/conformance/verifier.js';
+import { FakeClock } from '../testing/fake-clock.js';
 import { FakeVerifier } from '../testing/fake-verifier.js';
 import { ChainVerifier } from './chain-verifiers.js';
 import { CheckedVerifier } from './checked-verifier.js';
+import { ThrottleVerifier } from './throttle-verifier.js';
 
 const o = { signal: new AbortController().signal };
 const alice = passwordCredentials('alice', 'wonderland');
@@ -132,6 +134,24 @@ describe('looking up again', () => {
   });
 });
 
+describe('a refused proof', () => {
+  it('is one still behind all that checks it', async () => {
+    const refusal = new RegistryError('UNAUTHORIZED', {
+      reason: 'of account 1',
+      isProof: true,
+      knownUser: true,
+    });
+    const checked = new CheckedVerifier(throwing(refusal), 'aws');
+    const error = await rejectsWith(() => checked.verify(alice, o), 'UNAUTHORIZED');
+    assert.deepEqual([error.isProof, error.verifier, error.reason], [true, 'aws', 'of account 1']);
+    assert.equal(error.because('more').isProof, true);
+    const throttled = new ThrottleVerifier(checked, new FakeClock(), { failures: 1, window: 60_000 });
+    for (const text of ['a', 'b', 'c']) {
+      await rejectsWith(() => throttled.verify(passwordCredentials('_aws', text), o), 'UNAUTHORIZED');
+    }
+  });
+});
+
 describe('an error', () => {
   const bug = new TypeError('x is not a function');
   for (const [name, error] of [
@@ -150,7 +170,7 @@ describe('an error', () => {
   it('of the contract says the same, and whose it is, also where it is thrown twice', async () => {
     const options: RegistryErrorOptions = {
       ...{ detail: { name: 'x' }, message: 'later', reason: 'busy', cause: bug, status: 418, retryAfter: 7 },
-      ...{ bearerError: 'invalid_token', knownUser: true, countsAsGuess: true },
+      ...{ bearerError: 'invalid_token', knownUser: true, countsAsGuess: true, isProof: true },
     };
     const shared = new RegistryError('UNAVAILABLE', options);
     const inner = { ...throwing(shared), recheck: () => Promise.reject(shared) };
@@ -177,7 +197,7 @@ describe('an error', () => {
   it('of another copy of this package means the same', async () => {
     const foreign = Object.assign(new Error('too many requests'), {
       ...{ name: 'RegistryError', code: 'TOOMANYREQUESTS', reason: 'later', retryAfter: 7 },
-      ...{ status: 200, detail: { secret: 'x' }, knownUser: true, countsAsGuess: true },
+      ...{ status: 200, detail: { secret: 'x' }, knownUser: true, countsAsGuess: true, isProof: true },
     });
     const verifier = new CheckedVerifier(throwing(foreign), 'own');
     const error = await rejectsWith(() => verifier.verify(alice, o), 'TOOMANYREQUESTS');
@@ -185,17 +205,23 @@ describe('an error', () => {
       [error.status, error.reason, error.retryAfter, error.detail],
       [429, 'later', 7, undefined],
     );
-    assert.deepEqual([error.knownUser, error.countsAsGuess], [true, true]);
+    assert.deepEqual([error.knownUser, error.countsAsGuess, error.isProof], [true, true, true]);
   });
 
   it('of another copy says that a user is known by true alone', async () => {
     for (const knownUser of [undefined, false, 'yes', 1]) {
       const foreign = Object.assign(new Error('no'), {
-        ...{ name: 'RegistryError', code: 'UNAUTHORIZED', knownUser, countsAsGuess: knownUser },
+        ...{
+          name: 'RegistryError',
+          code: 'UNAUTHORIZED',
+          knownUser,
+          countsAsGuess: knownUser,
+          isProof: knownUser,
+        },
       });
       const verifier = new CheckedVerifier(throwing(foreign), 'own');
       const error = await rejectsWith(() => verifier.verify(alice, o), 'UNAUTHORIZED');
-      assert.deepEqual([error.knownUser, error.countsAsGuess], [false, false]);
+      assert.deepEqual([error.knownUser, error.countsAsGuess, error.isProof], [false, false, false]);
     }
   });
 

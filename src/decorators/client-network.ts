@@ -9,7 +9,7 @@ export function clientNetwork(address: string): string {
   const plain = plainAddress(address);
   if (!isIPv6(plain)) return plain;
   const groups = groupsOf(plain);
-  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
+  if (isMapped(groups) || isTranslated(groups)) {
     return groups
       .slice(6)
       .flatMap((group) => [group >> 8, group & 0xff])
@@ -17,6 +17,16 @@ export function clientNetwork(address: string): string {
   }
   const network = groups.slice(0, 4).map((group) => group.toString(16));
   return `${network.join(':')}::/64`;
+}
+
+/** `::ffff:192.0.2.1`: an IPv4 address as a socket for both has it (RFC 4291 section 2.5.5.2). */
+function isMapped(groups: readonly number[]): boolean {
+  return groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
+}
+
+/** `64:ff9b::192.0.2.1`: the whole IPv4 internet in one /64, behind a translator (RFC 6052 section 2.1). */
+function isTranslated(groups: readonly number[]): boolean {
+  return groups[0] === 0x64 && groups[1] === 0xff9b && groups.slice(2, 6).every((group) => group === 0);
 }
 
 /**

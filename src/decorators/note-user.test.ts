@@ -39,6 +39,12 @@ describe('noteUser', () => {
     }
   });
 
+  test('one that machines have, whoever refuses it: it is no secret', async () => {
+    assert.equal(await noted(async () => undefined, shown('_sts')), '_sts');
+    for (const code of codes) assert.equal(await noted(refuses(code), shown('_aws')), '_aws');
+    assert.equal(await noted(async () => undefined, shown('_aws-and-something-typed')), undefined);
+  });
+
   const part = (json: string) => Buffer.from(json).toString('base64url');
   for (const token of [
     `drp_pat_${'A'.repeat(43)}`,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { CallOptions } from '../contracts/index.js';
 
 interface Flight<V> {
@@ -19,6 +20,8 @@ export class SingleFlight<V> {
   /** @param timeLimit milliseconds for the shared work */
   constructor(timeLimit: number) {
     this.#timeLimit = timeLimit;
+    // One for each that is under way, and there is no telling how many.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /**

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { ClientCredentials, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { identityEnvelope } from '../protocol/identity-envelope.js';
 import { Secret } from '../secret.js';
 import { NamePattern } from '../settings/name-pattern.js';
 import { FakeClock } from '../testing/fake-clock.js';
@@ -133,6 +134,40 @@ describe('ThrottleVerifier', () => {
         await assert.rejects(verifier.verify(password('alice', `x${i}`), o), { code: 'UNAVAILABLE' });
       await assert.rejects(verifier.verify(password('alice', 'x10'), o), { code: last });
     }
+  });
+
+  it('does not count a refused proof: behind one address there may be a thousand machines', async () => {
+    for (const [isProof, last] of [
+      [true, 'UNAUTHORIZED'],
+      [false, 'TOOMANYREQUESTS'],
+    ] as const) {
+      const verify = () => Promise.reject(new RegistryError('UNAUTHORIZED', { isProof, knownUser: true }));
+      const verifier = new ThrottleVerifier({ verify, close: async () => undefined }, new FakeClock());
+      for (let i = 0; i < 10; i++)
+        await assert.rejects(verifier.verify(password('_gcp', `x${i}`), o), { code: 'UNAUTHORIZED' });
+      await assert.rejects(verifier.verify(password('_gcp', 'x10'), o), { code: last });
+    }
+  });
+
+  it('does not count a machine’s proof that nobody takes, nor refuse one for what else came', async () => {
+    const { inner, outcome } = setUp();
+    const good = identityEnvelope('good');
+    for (const name of ['_gcp', '_kubernetes-a']) {
+      inner.users.delete(name);
+      for (let i = 0; i < 20; i++)
+        assert.equal(await outcome(password(name, identityEnvelope(`x${i}`))), 'nobody');
+      for (let i = 0; i < 3; i++) assert.equal(await outcome(password(name, `x${i}`)), 'nobody');
+      assert.equal(await outcome(password(name, 'x3')), 'TOOMANYREQUESTS');
+      inner.users.set(name, { password: good });
+      assert.equal(await outcome(password(name, good)), name);
+    }
+  });
+
+  it('counts what only looks like a proof, with a person’s name', async () => {
+    const { outcome } = setUp();
+    for (let i = 0; i < 3; i++)
+      assert.equal(await outcome(password('alice', identityEnvelope(`x${i}`))), 'UNAUTHORIZED');
+    assert.equal(await outcome(password('alice', identityEnvelope('x3'))), 'TOOMANYREQUESTS');
   });
 
   it('counts credentials that nobody takes', async () => {

@@ -2,6 +2,8 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
+import { isIdentityEnvelope, isMachineUser } from '../protocol/identity-envelope.js';
+import type { Secret } from '../secret.js';
 import { clientNetwork } from './client-network.js';
 import { Turns } from './turns.js';
 import { userNameKey } from './user-name-key.js';
@@ -71,8 +73,8 @@ export class ThrottleVerifier implements Verifier {
     const network = clientNetwork(connection.address);
     const queue = this.#hash(network, this.#inner.laneOf?.(credentials) ?? '').toString('base64url');
     return this.#inTurn(queue, o, () => {
-      // A token cannot be guessed: only the number at once is bounded.
-      if (shown.kind !== 'password') return this.#inner.verify(credentials, o);
+      // A token cannot be guessed, nor can a machine's proof: only the number at once is bounded.
+      if (shown.kind !== 'password' || isMachinesProof(shown)) return this.#inner.verify(credentials, o);
       const name = userNameKey(shown.username);
       const user = this.#hash(network, name).toString('base64url');
       const password = this.#hash(network, name, shown.password.reveal()).readUIntBE(0, 6);
@@ -162,6 +164,14 @@ export class ThrottleVerifier implements Verifier {
   #hash(...parts: readonly string[]): Buffer {
     return createHmac('sha256', this.#memory.key).update(JSON.stringify(parts)).digest().subarray(0, 16);
   }
+}
+
+/**
+ * Whether a verifier takes it or not: one machine that shows what is for somebody else must not lock out the others behind
+ * its address. With anybody else's name it is a password like others, for a directory may be asked about it.
+ */
+function isMachinesProof({ username, password }: { readonly username: string; readonly password: Secret }) {
+  return isMachineUser(username) && isIdentityEnvelope(password.reveal());
 }
 
 function isGuess({ code, countsAsGuess, isProof }: RegistryError): boolean {

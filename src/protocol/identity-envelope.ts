@@ -15,6 +15,11 @@ export const machineUsers = {
   kubernetes: '_kubernetes',
 } as const;
 
+/** True for those, and for what is reserved beside them by a suffix: `_kubernetes-a` for one of several clusters. */
+export function isMachineUser(username: string): boolean {
+  return Object.values(machineUsers).some((user) => username === user || username.startsWith(`${user}-`));
+}
+
 const form = /^drp-id(?<version>[0-9]{1,3})\.(?<proof>[\x21-\x7e]*)$/s;
 const current = '1';
 

@@ -17,3 +17,11 @@ export function unverifiedClaims(text: string): Readonly<Record<string, unknown>
     .map((part) => Buffer.from(part, 'base64url').toString('utf8'));
   return parseJsonObject(header) && parseJsonObject(payload);
 }
+
+/**
+ * What the signature is over (RFC 7515 section 5.1). Of two texts with the same one, both valid, at most the signatures
+ * differ: its last character has bits that nobody looks at, so that one token can be written in several ways.
+ */
+export function signingInput(token: string): string {
+  return token.slice(0, Math.max(token.lastIndexOf('.'), 0));
+}

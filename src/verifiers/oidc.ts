@@ -23,6 +23,7 @@ import { claimKeys, principalOfClaims } from './claims/principal-of-claims.js';
 import { FileKeys } from './openid/file-keys.js';
 import { FetchedKeys, type IssuerKeys } from './openid/issuer-keys.js';
 import { discoveredKeys, keysAt } from './openid/key-source.js';
+import { OtherAudiences } from './openid/other-audiences.js';
 import { Seldom } from './openid/seldom.js';
 import { verifyToken } from './openid/verify-token.js';
 
@@ -101,7 +102,7 @@ function isShared(issuer: string | undefined): boolean {
   return issuer !== undefined && sharedIssuers.includes(issuer);
 }
 
-/** Milliseconds between two lines about tokens that are nearly ours. */
+/** Milliseconds between two lines about tokens of an issuer that is nearly ours. */
 const notePause = 60_000;
 
 interface Parts {
@@ -121,12 +122,16 @@ class OidcVerifier implements Verifier {
   readonly #settings: Settings;
   readonly #parts: Parts;
   readonly #notes: Seldom;
+  readonly #others: OtherAudiences;
 
   constructor(settings: Settings, parts: Parts) {
     this.#settings = settings;
     this.#parts = parts;
-    this.#notes = new Seldom(parts.clock, notePause);
+    const { id, clock, log } = parts;
     const { issuer, audiences } = settings;
+    this.#notes = new Seldom(clock, notePause);
+    const given = { id, clock, log, expected: audiences };
+    this.#others = new OtherAudiences('a token of this issuer is for other audiences', given);
     if (issuer !== undefined) this.openIdProvider = { issuer, audiences, fetch: parts.caller.fetch };
   }
 
@@ -139,13 +144,16 @@ class OidcVerifier implements Verifier {
     return claims !== undefined && this.#isOfIssuer(claims) && this.#isForUs(claims);
   }
 
-  async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
+  async verify({ shown, connection }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     o.signal.throwIfAborted();
     const shownClaims = claimsIn(shown);
     if (shownClaims === undefined) return undefined;
     if (!this.#isOfIssuer(shownClaims)) return this.#noteIssuer(shownClaims);
     // Another verifier may have the same issuer with another audience.
-    if (!this.#isForUs(shownClaims)) return this.#noteAudience(shownClaims);
+    if (!this.#isForUs(shownClaims)) {
+      this.#others.note(textsOf(shownClaims.aud), connection.address);
+      return undefined;
+    }
     const { id, keys, clock } = this.#parts;
     const { issuer, audiences, clockSkew, maxAge, trustDomain } = this.#settings;
     const { claims, expiresAt } = await verifyToken(
@@ -207,17 +215,6 @@ class OidcVerifier implements Verifier {
       log.info(
         { id, issuer: iss, expected: issuer },
         'a token’s issuer differs by a slash from the configured one',
-      ),
-    );
-  }
-
-  #noteAudience({ aud }: Claims): undefined {
-    const { id, log } = this.#parts;
-    const audiences = textsOf(aud).slice(0, 5).map(shortened);
-    this.#notes.run(() =>
-      log.info(
-        { id, audiences, expected: this.#settings.audiences },
-        'a token of this issuer is for other audiences, and is left to other verifiers',
       ),
     );
   }

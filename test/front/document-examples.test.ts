@@ -45,6 +45,8 @@ const foreign: Readonly<Record<string, (block: Settings) => boolean>> = {
   'a GitLab pipeline': (block) => Object.values(block).some((job) => isSettings(job) && 'script' in job),
   'a configuration of docker-registry': ({ auth }) => isSettings(auth) && isSettings(auth.token),
   'one of Envoy': (block) => 'forward_client_cert_details' in block,
+  // Its own test reads them.
+  'one of docker-credential-registry-proxy': ({ registries }) => Array.isArray(registries),
 };
 
 function isSettings(value: unknown): value is Settings {
@@ -93,6 +95,9 @@ const googleKey = JSON.stringify({
   private_key: authority.privateKey,
 });
 
+/** What a directory of AWS's certificates holds. */
+const awsCertificate = (await createAuthority({ kind: 'rsa' })).certificate;
+
 const directory = mkdtempSync(join(tmpdir(), 'drp-documents-'));
 after(() => rmSync(directory, { recursive: true }));
 let count = 0;
@@ -110,6 +115,10 @@ async function problemsOf(block: Block, document: readonly Block[]): Promise<rea
     const content = known ?? other;
     mkdirSync(dirname(join(base, name)), { recursive: true });
     if (content !== undefined) writeFileSync(join(base, name), content, { mode: 0o700 });
+  }
+  for (const [name] of text.matchAll(/[\w./-]*aws-certificates/g)) {
+    mkdirSync(join(base, name), { recursive: true });
+    writeFileSync(join(base, name, 'eu-west-1.pem'), awsCertificate);
   }
   mkdirSync(join(base, 'var/lib/docker-registry-proxy'), { recursive: true });
   const file = join(base, 'config.yaml');

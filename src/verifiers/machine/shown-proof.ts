@@ -17,7 +17,14 @@ export function isMachine({ shown }: ClientCredentials, user: MachineUser): bool
  */
 export function shownProof({ shown }: ClientCredentials, user: MachineUser): string | undefined {
   if (shown.kind !== 'password' || shown.username !== user) return undefined;
-  const password = shown.password.reveal();
+  return outOfEnvelope(shown.password.reveal());
+}
+
+/**
+ * @returns the text itself where it is no envelope
+ * @throws RegistryError UNAUTHORIZED for one that was cut, or that a later version made
+ */
+export function outOfEnvelope(password: string): string {
   const envelope = proofIn(password);
   if (envelope === undefined) {
     if (isIdentityEnvelope(password)) throw refused('its envelope (drp-id…) is damaged');
@@ -40,6 +47,24 @@ export function refused(what: string, cause?: unknown): RegistryError {
     isProof: true,
     cause,
   });
+}
+
+/**
+ * The refusal of a machine that is on no list: "the account 999999999999 is not one of `accounts` (i-0abc)".
+ *
+ * @param what is not on it: `the account`
+ * @param value of that; absent where the machine has none
+ * @param setting the list
+ * @param who for operators: which machine, where that is not said yet
+ */
+export function notListed(
+  what: string,
+  value: string | undefined,
+  setting: string,
+  who?: string,
+): RegistryError {
+  const more = who === undefined ? '' : ` (${who})`;
+  return refused(`${what} ${value ?? '(none)'} is not one of \`${setting}\`${more}`);
 }
 
 /** Makes a refusal by shared code, such as that of a token's signature, one of a machine. */

@@ -31,6 +31,8 @@ export interface Expected {
   readonly clockSkew: number;
   /** Milliseconds since `iat`, which is then required. */
   readonly maxAge?: number;
+  /** Some of `algorithms`; all where it is missing. */
+  readonly algorithms?: readonly string[];
 }
 
 export interface VerifiedToken {
@@ -63,7 +65,7 @@ export async function verifyToken(
         return keys.keyFor(header, o);
       },
       {
-        algorithms,
+        algorithms: [...(expected.algorithms ?? algorithms)],
         audience: [...audiences],
         ...(issuer !== undefined && { issuer }),
         requiredClaims: ['exp'],
