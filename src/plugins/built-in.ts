@@ -4,7 +4,11 @@ import type { DriverMap } from './driver-map.js';
 export const builtInDrivers: DriverMap = {
   verifier: {
     anonymous: () => import('../verifiers/anonymous.js'),
+    'aws-identity': () => import('../verifiers/aws-identity.js'),
+    'aws-sts': () => import('../verifiers/aws-sts.js'),
+    'azure-identity': () => import('../verifiers/azure-identity.js'),
     exec: () => import('../verifiers/exec.js'),
+    'gcp-identity': () => import('../verifiers/gcp-identity.js'),
     htpasswd: () => import('../verifiers/htpasswd.js'),
     kubernetes: () => import('../verifiers/kubernetes.js'),
     ldap: () => import('../verifiers/ldap.js'),
@@ -17,10 +21,15 @@ export const builtInDrivers: DriverMap = {
   'credential-source': {
     acr: () => import('../credential-sources/acr.js'),
     anonymous: () => import('../credential-sources/anonymous.js'),
+    'aws-identity': () => import('../credential-sources/aws-identity.js'),
+    'aws-sts': () => import('../credential-sources/aws-sts.js'),
+    'azure-identity': () => import('../credential-sources/azure-identity.js'),
     'docker-config': () => import('../credential-sources/docker-config.js'),
     ecr: () => import('../credential-sources/ecr.js'),
     exec: () => import('../credential-sources/exec.js'),
     gcp: () => import('../credential-sources/gcp.js'),
+    'gcp-identity': () => import('../credential-sources/gcp-identity.js'),
+    'kubernetes-token': () => import('../credential-sources/kubernetes-token.js'),
     static: () => import('../credential-sources/static.js'),
   },
   policy: {
