@@ -38,14 +38,14 @@ const withUser =
 const cases: Readonly<Record<string, Case>> = {
   'no credentials anywhere: which places were tried': {
     set: (t, { directory }) => void awsEnvironment(t, directory),
-    says: /^no AWS credentials; tried the environment \(nothing there\), the profile default \(no such profile, or nothing in it\)\. Give this proxy a role/,
+    says: /^no AWS credentials; tried the environment \(nothing there\), the profile default \(no such profile, or nothing in it\): give it a role \(IRSA, Pod Identity, an instance role\), a profile or keys$/,
   },
   'a profile that is not there, and nothing else is tried': {
     set: (t, house) => {
       awsEnvironment(t, house.directory, keysInEnvironment(house.identities.user('other')));
       return { profile: 'missing' };
     },
-    says: /^no AWS credentials; tried the profile missing \(no such profile, or nothing in it\)\./,
+    says: /^no AWS credentials; tried the profile missing \(no such profile, or nothing in it\): /,
   },
   'an instance without a role': {
     set: async (t, house) => {

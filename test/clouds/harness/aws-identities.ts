@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { checkSignature, type Refusal, type SigningKeys } from './sigv4.js';
+import { checkPresigned, checkSignature, type Refusal, type SigningKeys } from './sigv4.js';
 import type { Exchange } from './world.js';
 
 /** Access keys, and whose they are. */
@@ -27,11 +27,12 @@ export class AwsIdentities {
 
   /** Keys of a user; they do not end. */
   user(name: string): AwsKeys {
-    return this.#add({
-      accessKeyId: keyId('AKIA'),
-      secretAccessKey: secret(),
-      arn: `arn:aws:iam::${owner}:user/${name}`,
-    });
+    return this.keysOf(`arn:aws:iam::${owner}:user/${name}`);
+  }
+
+  /** Keys that do not end. @param arn of anybody: the root user, a user of another account */
+  keysOf(arn: string): AwsKeys {
+    return this.#add({ accessKeyId: keyId('AKIA'), secretAccessKey: secret(), arn });
   }
 
   /** Keys of a role's session. @param lifetime milliseconds */
@@ -61,6 +62,17 @@ export class AwsIdentities {
     const { record, url } = exchange;
     return checkSignature(
       { method: record.method, url, headers: record.headers, body },
+      { ...scope, keys: (id) => this.#keys.get(id), now: this.now() },
+    );
+  }
+
+  /** Who presigned a request. */
+  verifyPresigned(
+    { record, url }: Exchange,
+    scope: { readonly service: string; readonly region: string },
+  ): { readonly keys: AwsKeys } | { readonly refused: Refusal } {
+    return checkPresigned(
+      { method: record.method, url, headers: record.headers, body: '' },
       { ...scope, keys: (id) => this.#keys.get(id), now: this.now() },
     );
   }

@@ -8,6 +8,8 @@ export interface SignedRequest {
   readonly url: URL;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  /** S3 alone: presigned requests leave their body unsigned. */
+  readonly unsignedBody?: boolean;
 }
 
 export interface SigningKeys {
@@ -38,7 +40,7 @@ export type Verdict<K> = { readonly keys: K } | { readonly refused: Refusal };
 
 const maxSkew = 5 * 60_000;
 const form =
-  /^AWS4-HMAC-SHA256 Credential=([A-Z0-9]+)\/(\d{8})\/([a-z0-9-]+)\/([a-z-]+)\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/;
+  /^AWS4-HMAC-SHA256 Credential=([A-Z0-9]+)\/(\d{8})\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/;
 
 /** Computes the signature anew and says whose it is. */
 export function checkSignature<K extends SigningKeys>(
@@ -64,18 +66,86 @@ export function checkSignature<K extends SigningKeys>(
     return { refused: 'unsigned' };
   if (scopeRegion !== region || scopeService !== service) return { refused: 'wrong signature' };
   if (Math.abs(parseDate(date) - now) > maxSkew) return { refused: 'skewed' };
-  const scope = `${day}/${region}/${service}/aws4_request`;
-  const toSign = ['AWS4-HMAC-SHA256', date, scope, sha256(canonical(request, names))].join('\n');
-  const key = [day ?? '', region, service, 'aws4_request'].reduce<string | Buffer>(
+  const isRight = isSignature(signature, request, { date, region, service, names, keys: known });
+  return isRight ? { keys: known } : { refused: 'wrong signature' };
+}
+
+/** All that a presigned query has; `X-Amz-Security-Token` is there with temporary keys alone. */
+const presignedForms = {
+  'X-Amz-Algorithm': /^AWS4-HMAC-SHA256$/,
+  'X-Amz-Credential': /^[A-Z0-9]+\/\d{8}\/[a-z0-9-]+\/[a-z0-9-]+\/aws4_request$/,
+  'X-Amz-Date': /^\d{8}T\d{6}Z$/,
+  'X-Amz-Expires': /^\d{1,6}$/,
+  'X-Amz-SignedHeaders': /^[a-z0-9;-]+$/,
+  'X-Amz-Signature': /^[0-9a-f]{64}$/,
+} as const;
+
+/** Milliseconds. STS heeds this and not what `X-Amz-Expires` says. */
+const presignedLife = 15 * 60_000;
+
+/** As `checkSignature`, where the signature is in the query ("Add the signature to the request", query string parameters). */
+export function checkPresigned<K extends SigningKeys>(
+  request: SignedRequest,
+  { service, region, keys, now }: SignatureRules<K>,
+): Verdict<K> {
+  const { url, headers } = request;
+  const one = (name: string) => {
+    const values = url.searchParams.getAll(name);
+    return values.length === 1 ? (values[0] ?? '') : '';
+  };
+  const isWhole = Object.entries(presignedForms).every(([name, form]) => form.test(one(name)));
+  const names = one('X-Amz-SignedHeaders').split(';');
+  const isSent = names.every((name) => headers[name] !== undefined);
+  // "The host header must be included; all x-amz- headers must be."
+  const needed = ['host', ...Object.keys(headers).filter((name) => name.startsWith('x-amz-'))];
+  const isSorted = names.join() === [...names].sort().join();
+  if (!isWhole || !isSent || !isSorted || !needed.every((name) => names.includes(name)))
+    return { refused: 'unsigned' };
+  const [id = '', day, scopeRegion, scopeService] = one('X-Amz-Credential').split('/');
+  const known = keys(id);
+  if (known === undefined) return { refused: 'unknown key' };
+  const token = url.searchParams.getAll('X-Amz-Security-Token');
+  if (token.length > 1 || token[0] !== known.sessionToken) return { refused: 'wrong token' };
+  if (known.expiresAt !== undefined && known.expiresAt <= now) return { refused: 'expired token' };
+  const date = one('X-Amz-Date');
+  if (date.slice(0, 8) !== day || scopeRegion !== region || scopeService !== service)
+    return { refused: 'wrong signature' };
+  const age = now - parseDate(date);
+  if (!(age <= presignedLife && age >= -maxSkew)) return { refused: 'skewed' };
+  const unsigned = new URL(url);
+  unsigned.searchParams.delete('X-Amz-Signature');
+  const all = { date, region, service, names, keys: known };
+  const isRight = isSignature(one('X-Amz-Signature'), { ...request, url: unsigned }, all);
+  return isRight ? { keys: known } : { refused: 'wrong signature' };
+}
+
+interface Scope {
+  readonly date: string;
+  readonly region: string;
+  readonly service: string;
+  readonly names: readonly string[];
+  readonly keys: SigningKeys;
+}
+
+function isSignature(
+  signature: string,
+  request: SignedRequest,
+  { date, region, service, names, keys }: Scope,
+): boolean {
+  const parts = [date.slice(0, 8), region, service, 'aws4_request'];
+  const toSign = ['AWS4-HMAC-SHA256', date, parts.join('/'), sha256(canonical(request, names))].join('\n');
+  const key = parts.reduce<string | Buffer>(
     (above, part) => hmac(above, part),
-    `AWS4${known.secretAccessKey}`,
+    `AWS4${keys.secretAccessKey}`,
   );
-  const right = timingSafeEqual(hmac(key, toSign), Buffer.from(signature, 'hex'));
-  return right ? { keys: known } : { refused: 'wrong signature' };
+  return timingSafeEqual(hmac(key, toSign), Buffer.from(signature, 'hex'));
 }
 
 /** "Step 1: Create a canonical request". The services here have no paths but plain ones. */
-function canonical({ method, url, headers, body }: SignedRequest, names: readonly string[]): string {
+function canonical(
+  { method, url, headers, body, unsignedBody }: SignedRequest,
+  names: readonly string[],
+): string {
   const query = [...url.searchParams]
     .map(([name, value]) => `${encode(name)}=${encode(value)}`)
     .sort()
@@ -86,7 +156,14 @@ function canonical({ method, url, headers, body }: SignedRequest, names: readonl
         .trim()
         .replace(/ +/g, ' ')}\n`,
   );
-  return [method, url.pathname, query, lines.join(''), names.join(';'), sha256(body)].join('\n');
+  return [
+    method,
+    url.pathname,
+    query,
+    lines.join(''),
+    names.join(';'),
+    unsignedBody ? 'UNSIGNED-PAYLOAD' : sha256(body),
+  ].join('\n');
 }
 
 function encode(text: string): string {
