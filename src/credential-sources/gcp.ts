@@ -11,6 +11,7 @@ import {
 } from '../contracts/index.js';
 import { RegistryError } from '../errors.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
+import { openDirectCaller } from '../outgoing/metadata/direct-caller.js';
 import { isGoogleHost } from '../reference/google-host.js';
 import { Secret } from '../secret.js';
 import { readableFile } from '../settings/file-path.js';
@@ -18,7 +19,7 @@ import { registryHostName } from '../settings/registry-host-name.js';
 import { serverKeys } from '../settings/server-keys.js';
 import type { AccessToken } from './gcp/access-token.js';
 import type { KeyFile } from './gcp/key-file.js';
-import { askMetadataServer, openDirectCaller } from './gcp/metadata-server.js';
+import { askMetadataServer } from './gcp/metadata-server.js';
 import { openKeyFile } from './gcp/open-key-file.js';
 
 const presents = ['access-token', 'json-key', 'json-key-base64'] as const;
@@ -127,7 +128,7 @@ function openFromMetadata(
   if (present !== 'access-token') {
     throw new Error(`present: ${present} needs a keyFile, or the variable GOOGLE_APPLICATION_CREDENTIALS`);
   }
-  const caller = openDirectCaller(timeout);
+  const caller = openDirectCaller({ timeout });
   const ask = (o: CallOptions) => askMetadataServer(caller, serviceAccount, { ...o, now: clock.now() });
   return sourceOf(ask, [caller]);
 }
@@ -140,7 +141,7 @@ async function openFromKey(
   // Some tens of milliseconds and megabytes, which only those pay for who have a key.
   const { openKeyExchange } = await import('./gcp/key-exchange.js');
   const caller = await HttpCaller.open(settings, baseDirectory);
-  const direct = openDirectCaller(settings.timeout);
+  const direct = openDirectCaller({ timeout: settings.timeout });
   const exchange = openKeyExchange({ caller, direct });
   return sourceOf(async (o) => exchange(await read(), o), [caller, direct]);
 }

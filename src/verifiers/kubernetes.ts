@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { defineDriver } from '../contracts/driver.js';
 import type { CallOptions, ClientCredentials, Clock, Principal, Verifier } from '../contracts/index.js';
-import { secretIn } from '../contracts/verifier.js';
 import { HttpCaller } from '../outgoing/http-caller.js';
 import { openSecret, type SecretReader } from '../outgoing/open-secret.js';
 import { unverifiedClaims } from '../protocol/jwt-form.js';
@@ -18,7 +17,9 @@ import {
   principalOf,
   type ServiceAccount,
 } from './kubernetes/service-account.js';
+import { isKubernetesUser, tokenIn } from './kubernetes/shown-token.js';
 import { refused, TokenReviewer } from './kubernetes/token-review.js';
+import { asRefusedMachine } from './machine/shown-proof.js';
 import { FetchedKeys } from './openid/issuer-keys.js';
 import { discoveredKeys, keysAt } from './openid/key-source.js';
 import { verifyToken } from './openid/verify-token.js';
@@ -105,7 +106,10 @@ interface Judge {
   close(): Promise<void>;
 }
 
-/** Takes tokens of Kubernetes ServiceAccounts, shown as a bearer token or as the password of any user. */
+/**
+ * Takes tokens of Kubernetes ServiceAccounts, shown as a bearer token, as the password of any user, or in the envelope of
+ * the `kubernetes-token` source.
+ */
 class KubernetesVerifier implements Verifier {
   readonly #id: string;
   readonly #settings: Settings;
@@ -120,12 +124,27 @@ class KubernetesVerifier implements Verifier {
   }
 
   recognises({ shown }: ClientCredentials): boolean {
-    return this.#claimsOfOurs(secretIn(shown)?.reveal() ?? '') !== undefined;
+    try {
+      return this.#claimsOfOurs(tokenIn(shown)) !== undefined;
+    } catch {
+      return true; // a damaged envelope: it is for us to say so
+    }
   }
 
   async verify({ shown }: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
     o.signal.throwIfAborted();
-    const token = secretIn(shown)?.reveal() ?? '';
+    try {
+      return await this.#principalOf(tokenIn(shown), o);
+    } catch (error) {
+      throw isKubernetesUser(shown) ? asRefusedMachine(error) : error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#judge.close();
+  }
+
+  async #principalOf(token: string, o: CallOptions): Promise<Principal | undefined> {
     const claims = this.#claimsOfOurs(token);
     if (claims === undefined) return undefined;
     this.#refuseEarly(claims);
@@ -136,10 +155,6 @@ class KubernetesVerifier implements Verifier {
       throw refused(`the namespace ${account.namespace} is not one that is allowed`);
     }
     return principalOf(account, this.#id, expiresAt);
-  }
-
-  close(): Promise<void> {
-    return this.#judge.close();
   }
 
   /** @returns undefined where the token is for somebody else to judge */

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { RegistryError } from '../../errors.js';
+import { openDirectCaller } from '../../outgoing/metadata/direct-caller.js';
 import { startLoopbackServer } from '../../testing/loopback-server.js';
 import { isAskedWith } from './asked-urls.js';
 import { type KeyFile, parseKeyFile } from './key-file.js';
 import { LibraryTransporter } from './library-transporter.js';
-import { openDirectCaller } from './metadata-server.js';
 
 const { privateKey } = generateKeyPairSync('rsa', {
   modulusLength: 2048,
@@ -79,7 +79,7 @@ describe('with a file of Google Cloud', () => {
       asked.push(request.url);
       response.end('{}');
     });
-    const caller = openDirectCaller(5_000);
+    const caller = openDirectCaller({ timeout: 5_000 });
     t.after(() => Promise.all([server.close(), caller.close()]));
     const { signal } = new AbortController();
     const file = parseKeyFile(JSON.stringify(federated({ url: `${server.url}/token` })));

@@ -1,19 +1,71 @@
 import type { CallOptions } from '../../contracts/index.js';
 import { RegistryError } from '../../errors.js';
-import { openDispatcher } from '../../outgoing/dispatcher.js';
-import { type HttpAnswer, HttpCaller } from '../../outgoing/http-caller.js';
+import type { HttpAnswer, HttpCaller } from '../../outgoing/http-caller.js';
+import { googleMetadata } from '../../outgoing/metadata/metadata-servers.js';
 import { parseJsonObject } from '../../protocol/json-object.js';
 import { Secret } from '../../secret.js';
 import type { AccessToken } from './access-token.js';
 
-/** Milliseconds: it is on the machine itself or beside it; elsewhere nobody should wait to learn that it is not there. */
-const connectTime = 2_000;
-
-/** For servers of the machine itself: never through a proxy, which would be asked for its own identity. */
-export function openDirectCaller(timeout: number): HttpCaller {
-  const timeouts = { connect: Math.min(connectTime, timeout), headers: timeout, idle: timeout };
-  return new HttpCaller(openDispatcher({ timeouts, connections: 4 }), timeout);
+/** What the metadata server is asked about one of the machine's service accounts. */
+export interface MetadataQuestion extends CallOptions {
+  /** `default`, or the e-mail address of one. */
+  readonly serviceAccount: string;
+  /** Behind the account's name in the path: `token`, `identity?audience=…`. */
+  readonly what: string;
+  /** For messages: what to do where there is no such server, and where it has no such account. */
+  readonly advice: { readonly elsewhere: string; readonly noAccount: string };
 }
+
+/**
+ * Asks the metadata server (cloud.google.com/compute/docs/metadata/querying-metadata).
+ *
+ * @returns the text of its answer, and which host it came from
+ * @throws RegistryError UNAVAILABLE
+ */
+export async function askAboutAccount(
+  caller: HttpCaller,
+  { serviceAccount, what, advice, signal }: MetadataQuestion,
+): Promise<{ readonly text: string; readonly host: string }> {
+  const url = new URL(`/computeMetadata/v1/instance/service-accounts/${serviceAccount}/${what}`, server());
+  const { host } = url;
+  const headers = { 'metadata-flavor': 'Google' };
+  const answer = await caller.call({ url, headers, signal }).catch((error: unknown) => {
+    if (!(error instanceof RegistryError)) throw error;
+    throw unavailable(`${error.reason ?? `no answer from ${host}`}; ${advice.elsewhere}`, error.cause);
+  });
+  return { host, text: textOf(answer, host, serviceAccount, advice) };
+}
+
+function server(): URL {
+  try {
+    return googleMetadata(process.env);
+  } catch (error) {
+    throw unavailable((error as Error).message);
+  }
+}
+
+function textOf(
+  { status, headers, text }: HttpAnswer,
+  host: string,
+  serviceAccount: string,
+  advice: MetadataQuestion['advice'],
+): string {
+  // Whoever else has this address (another cloud, a captive portal) has no token for us.
+  if (headers.get('metadata-flavor') !== 'Google') {
+    throw unavailable(`what answers at ${host} is not Google's metadata server; ${advice.elsewhere}`);
+  }
+  if (status === 404) {
+    const who = serviceAccount === 'default' ? 'no service account' : `no service account ${serviceAccount}`;
+    throw unavailable(`${host} answers 404: this machine has ${who}; ${advice.noAccount}`);
+  }
+  if (status !== 200) throw unavailable(`the metadata server ${host} answers ${status}`);
+  return text;
+}
+
+const adviceForTokens = {
+  elsewhere: 'not on Google Cloud? set keyFile, or for public images credentials: { type: anonymous }',
+  noAccount: 'attach one, or set keyFile',
+};
 
 /**
  * Asks for the access token of one of the machine's service accounts
@@ -27,35 +79,8 @@ export async function askMetadataServer(
   serviceAccount: string,
   { signal, now }: CallOptions & { readonly now: number },
 ): Promise<AccessToken> {
-  const host = process.env.GCE_METADATA_HOST || 'metadata.google.internal';
-  const path = `/computeMetadata/v1/instance/service-accounts/${serviceAccount}/token`;
-  if (!URL.canParse(path, `http://${host}`)) throw unavailable('GCE_METADATA_HOST is not a host');
-  const url = new URL(path, `http://${host}`);
-  const headers = { 'metadata-flavor': 'Google' };
-  const answer = await caller.call({ url, headers, signal }).catch((error: unknown) => {
-    if (!(error instanceof RegistryError)) throw error;
-    throw unavailable(`${error.reason ?? `no answer from ${url.host}`}; ${elsewhere}`, error.cause);
-  });
-  return readToken(answer, url.host, serviceAccount, now);
-}
-
-const elsewhere = 'not on Google Cloud? set keyFile, or for public images credentials: { type: anonymous }';
-
-function readToken(
-  { status, headers, text }: HttpAnswer,
-  host: string,
-  serviceAccount: string,
-  now: number,
-): AccessToken {
-  // Whoever else has this address (another cloud, a captive portal) has no token for us.
-  if (headers.get('metadata-flavor') !== 'Google') {
-    throw unavailable(`what answers at ${host} is not Google's metadata server; ${elsewhere}`);
-  }
-  if (status === 404) {
-    const who = serviceAccount === 'default' ? 'no service account' : `no service account ${serviceAccount}`;
-    throw unavailable(`${host} answers 404: this machine has ${who}; attach one, or set keyFile`);
-  }
-  if (status !== 200) throw unavailable(`the metadata server ${host} answers ${status}`);
+  const question = { serviceAccount, what: 'token', advice: adviceForTokens, signal };
+  const { text, host } = await askAboutAccount(caller, question);
   const fields = parseJsonObject(text);
   const token = fields?.access_token;
   const life = fields?.expires_in;
@@ -65,19 +90,24 @@ function readToken(
   if (typeof life !== 'number' || !(life > 0)) {
     throw unavailable(`the metadata server ${host} gives a token without a life`);
   }
-  return { token: new Secret(token), ...timesOf(now, life * 1000) };
+  return { token: new Secret(token), ...timesUntil(now + life * 1000, now) };
 }
 
 /** Milliseconds. */
 const renewedBefore = 4 * 60_000;
 
 /**
- * The metadata server gives the same token until five minutes before its end: asked earlier it has no other, so that a
- * refresh at half its life would be followed by many that change nothing. A minute inside those five it has a new one.
+ * When a token of the metadata server ends, and when to ask for the next. The server gives the same one until five minutes
+ * before its end: asked earlier it has no other, so that a refresh at half its life would be followed by many that change
+ * nothing. A minute inside those five it has a new one.
+ *
+ * @param expiresAt milliseconds since the epoch, as `now`
  */
-function timesOf(now: number, life: number): { readonly expiresAt: number; readonly refreshAt: number } {
-  const expiresAt = now + life;
-  return { expiresAt, refreshAt: Math.max(expiresAt - renewedBefore, now + life / 2) };
+export function timesUntil(
+  expiresAt: number,
+  now: number,
+): { readonly expiresAt: number; readonly refreshAt: number } {
+  return { expiresAt, refreshAt: Math.max(expiresAt - renewedBefore, now + (expiresAt - now) / 2) };
 }
 
 function unavailable(reason: string, cause?: unknown): RegistryError {
