@@ -14,6 +14,10 @@ import type { Exchange, World } from './world.js';
 /** An application, or the service principal of a managed identity. */
 export interface EntraApplication {
   readonly clientId: string;
+  /** Of the service principal. */
+  readonly objectId: string;
+  /** What tokens of a managed identity say beyond that: `xms_mirid`, `xms_az_rid`. */
+  readonly claims: Readonly<Record<string, unknown>>;
   /** A test that rotates it adds one, and takes the other away. */
   readonly secrets: string[];
   /** Whose tokens are taken in place of a secret. */
@@ -39,19 +43,29 @@ export interface Entra {
   readonly tenant: string;
   /** Every access token it gave, also through a machine's identity endpoint: none may be seen where it was not meant for. */
   readonly given: string[];
-  register(application?: { secrets?: string[]; federated?: FederatedCredential[] }): EntraApplication;
-  /** An access token for `audience`; machines get theirs this way. */
-  issue(application: EntraApplication, audience: string): string;
+  /** What tokens can be asked for: Microsoft's own, and App ID URIs that a test adds. Anything else is AADSTS500011. */
+  readonly audiences: string[];
+  register(application?: {
+    secrets?: string[];
+    federated?: FederatedCredential[];
+    claims?: Readonly<Record<string, unknown>>;
+  }): EntraApplication;
+  /** An access token for `audience`; machines get theirs this way. @param more claims, in place of those it has */
+  issue(application: EntraApplication, audience: string, more?: Readonly<Record<string, unknown>>): string;
   /** @returns the claims of an access token of this tenant that has not ended */
   verify(token: string): Readonly<Record<string, unknown>> | undefined;
   fault: EntraFault | undefined;
 }
 
-/** What of Microsoft's can be asked for here; anything else is AADSTS500011. */
-const audiences = ['https://containerregistry.azure.net', 'https://management.azure.com'];
+const ownAudiences = ['https://containerregistry.azure.net', 'https://management.azure.com'];
 const lifetime = 3599;
 
-export function startEntra(world: World, hosts: readonly string[] = ['login.microsoftonline.com']): Entra {
+/** @param now milliseconds since the epoch, by its clock */
+export function startEntra(
+  world: World,
+  hosts: readonly string[] = ['login.microsoftonline.com'],
+  now: () => number = Date.now,
+): Entra {
   const tenant = randomUUID();
   const keys = keysOf('tenants');
   const applications = new Map<string, EntraApplication>();
@@ -59,26 +73,41 @@ export function startEntra(world: World, hosts: readonly string[] = ['login.micr
     tenant,
     given: [],
     fault: undefined,
-    register: ({ secrets = [], federated = [] } = {}) => {
-      const application = { clientId: randomUUID(), secrets, federated };
+    audiences: [...ownAudiences],
+    register: ({ secrets = [], federated = [], claims = {} } = {}) => {
+      const [clientId, objectId] = [randomUUID(), randomUUID()];
+      const application = { clientId, objectId, secrets, federated, claims };
       applications.set(application.clientId, application);
       return application;
     },
-    issue: (application, audience) => {
-      const now = Math.floor(Date.now() / 1000);
-      const times = { iat: now, nbf: now, exp: now + lifetime };
+    issue: (application, audience, more = {}) => {
+      const seconds = Math.floor(now() / 1000);
+      const times = { iat: seconds, nbf: seconds, exp: seconds + lifetime };
       const iss = `https://sts.windows.net/${tenant}/`;
-      const who = { appid: application.clientId, tid: tenant, uti: randomUUID() };
-      const token = signedToken({ iss, aud: audience, ...times, ...who }, keys.privateKey);
+      const { clientId: appid, objectId: oid } = application;
+      const who = {
+        appid,
+        appidacr: '2',
+        idp: iss,
+        oid,
+        sub: oid,
+        tid: tenant,
+        uti: randomUUID(),
+        ver: '1.0',
+      };
+      const claims = { iss, aud: audience, ...times, ...who, ...application.claims, ...more };
+      const token = signedToken(claims, keys.privateKey);
       entra.given.push(token);
       return token;
     },
     verify: (token) => {
       const claims = verifiedClaims(token, keys.publicKey);
-      return claims && Number(claims.exp) > Date.now() / 1000 ? claims : undefined;
+      return claims && Number(claims.exp) > now() / 1000 ? claims : undefined;
     },
   };
   world.host(hosts, (exchange) => answer(entra, applications, exchange));
+  // Version 1.0 has names of its own for the issuer and its keys.
+  world.host(['sts.windows.net', 'login.windows.net'], (exchange) => answer(entra, applications, exchange));
   return entra;
 }
 
@@ -91,6 +120,8 @@ async function answer(
   const { fault } = entra;
   if (fault !== undefined) return exchange.text(fault.status, fault.body, fault.headers);
   const { url, request } = exchange;
+  const published = request.method === 'GET' ? discoveryOf(entra.tenant, url) : undefined;
+  if (published !== undefined) return exchange.json(200, published);
   if (request.method !== 'POST' || !/^\/[^/]+\/oauth2\/v2\.0\/token$/.test(url.pathname))
     return exchange.text(404, '');
   const refuse = (status: number, error: string, code: number, words: string) =>
@@ -121,7 +152,7 @@ async function answer(
   const audience = /^(.+)\/\.default$/.exec(form.get('scope') ?? '')?.[1];
   if (audience === undefined)
     return refuse(400, 'invalid_scope', 1002012, 'The provided value for scope is not valid.');
-  if (!audiences.includes(audience)) {
+  if (!entra.audiences.includes(audience)) {
     return refuse(400, 'invalid_resource', 500011, 'The resource principal was not found in the tenant.');
   }
   const problem = proofProblem(application, form);
@@ -129,6 +160,27 @@ async function answer(
   const access_token = entra.issue(application, audience);
   // The v2 endpoint writes numbers; version 1 and the identity endpoints of machines write texts.
   exchange.json(200, { token_type: 'Bearer', expires_in: lifetime, ext_expires_in: lifetime, access_token });
+}
+
+/** OpenID Connect discovery of a tenant, in both versions. The keys are those of all tenants. */
+function discoveryOf(tenant: string, { host, pathname }: URL): object | undefined {
+  if (pathname === '/common/discovery/keys' || pathname === `/${tenant}/discovery/v2.0/keys`) {
+    const { publicKey } = keysOf('tenants');
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: keyId(publicKey), use: 'sig' };
+    return { keys: [jwk] };
+  }
+  if (host === 'sts.windows.net' && pathname === `/${tenant}/.well-known/openid-configuration`) {
+    const jwks_uri = 'https://login.windows.net/common/discovery/keys';
+    return { issuer: `https://sts.windows.net/${tenant}/`, jwks_uri };
+  }
+  if (
+    host === 'login.microsoftonline.com' &&
+    pathname === `/${tenant}/v2.0/.well-known/openid-configuration`
+  ) {
+    const base = `https://login.microsoftonline.com/${tenant}`;
+    return { issuer: `${base}/v2.0`, jwks_uri: `${base}/discovery/v2.0/keys` };
+  }
+  return undefined;
 }
 
 function proofProblem(
@@ -236,13 +288,16 @@ function keysOf(owners: 'tenants' | 'clusters'): KeyPairKeyObjectResult {
 
 /** A JWT with RS256, by nothing but node:crypto: the fakes share no code with what they check. */
 function signedToken(claims: object, key: KeyObject): string {
-  const kid = createHash('sha256')
-    .update(createPublicKey(key).export({ type: 'spki', format: 'der' }))
-    .digest('base64url');
-  const text = [{ alg: 'RS256', typ: 'JWT', kid }, claims]
+  const text = [{ alg: 'RS256', typ: 'JWT', kid: keyId(createPublicKey(key)) }, claims]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.');
   return `${text}.${createSign('RSA-SHA256').update(text).sign(key, 'base64url')}`;
+}
+
+function keyId(key: KeyObject): string {
+  return createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('base64url');
 }
 
 function verifiedClaims(token: string, key: KeyObject): Readonly<Record<string, unknown>> | undefined {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { startLoopbackServer } from '../../../src/testing/loopback-server.js';
+import type { AzureMachine } from './azure-attested.js';
 import type { Entra, EntraApplication } from './azure-entra.js';
 
 /** What it answers instead: a status of the table in "How to use managed identities", or nothing at all. */
@@ -19,6 +20,10 @@ export interface IdentityEndpointFake {
   readonly assigned: EntraApplication[];
   readonly requests: { readonly path: string; readonly headers: IncomingMessage['headers'] }[];
   fault: IdentityFault | undefined;
+  /** The virtual machine that documents are about; without one there are none. */
+  machine: AzureMachine | undefined;
+  /** Documents are what was made for the nonce of the first question, as Azure has been seen to do. */
+  keepsDocuments: boolean;
   close(): Promise<void>;
 }
 
@@ -38,6 +43,7 @@ export async function startIdentityEndpoint(
   });
   const fake: IdentityEndpointFake = {
     ...{ url: server.url, header, assigned, requests, fault: undefined },
+    ...{ machine: undefined, keepsDocuments: false },
     close: () => server.close(),
   };
   return fake;
@@ -56,10 +62,15 @@ function respond(
 ): void {
   const { fault } = fake;
   if (fault?.kind === 'silent') return;
+  if (fault === undefined && kind === 'imds' && isVmIdQuestion(request) && fake.machine !== undefined) {
+    return void response.writeHead(200, { 'content-type': 'text/plain' }).end(fake.machine.vmId);
+  }
   const [status, body, headers] =
     fault?.kind === 'status'
       ? [fault.status, { error: 'unavailable' }, fault.headers]
-      : (badRequest(fake, kind, request) ?? tokenReply(fake, entra, request));
+      : kind === 'imds' && request.url?.startsWith('/metadata/attested/')
+        ? attestedReply(fake, request)
+        : (badRequest(fake, kind, request) ?? tokenReply(fake, entra, request));
   response
     .writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
     .end(JSON.stringify(body));
@@ -73,12 +84,9 @@ function badRequest(
   const { pathname, searchParams } = new URL(url, fake.url);
   const path = kind === 'imds' ? '/metadata/identity/oauth2/token' : '/msi/token';
   if (method !== 'GET' || pathname !== path) return [404, { error: 'not_found' }];
-  if (kind === 'imds' && headers.metadata !== 'true') {
-    return refusal('invalid_request', 'Required metadata header not specified');
-  }
-  // Whoever makes a server ask for a URL of theirs often cannot take this away.
-  if (kind === 'imds' && headers['x-forwarded-for'] !== undefined) {
-    return refusal('invalid_request', 'The request was forwarded');
+  if (kind === 'imds') {
+    const refused = notForThisMachine(headers);
+    if (refused !== undefined) return refused;
   }
   if (kind === 'app' && headers['x-identity-header'] !== fake.header) {
     return [401, { statusCode: 401, message: 'Unauthorized' }];
@@ -88,10 +96,51 @@ function badRequest(
   return refusal('bad_request_102', 'Required api-version is missing');
 }
 
+/** Whose answer is a text: "Azure Instance Metadata Service", data format. */
+function isVmIdQuestion({ method, url = '', headers }: IncomingMessage): boolean {
+  const { pathname, searchParams } = new URL(url, 'http://metadata');
+  const isWhole = searchParams.has('api-version') && searchParams.get('format') === 'text';
+  const isAsked = method === 'GET' && pathname === '/metadata/instance/compute/vmId' && isWhole;
+  return isAsked && notForThisMachine(headers) === undefined;
+}
+
+function notForThisMachine(headers: IncomingMessage['headers']): Reply | undefined {
+  if (headers.metadata !== 'true') {
+    return refusal('invalid_request', 'Required metadata header not specified');
+  }
+  // Whoever makes a server ask for a URL of theirs often cannot take this away.
+  if (headers['x-forwarded-for'] !== undefined)
+    return refusal('invalid_request', 'The request was forwarded');
+  return undefined;
+}
+
+/** Characters of a nonce: more are refused. */
+const maxNonce = 32;
+const keptDocuments = new WeakMap<IdentityEndpointFake, Buffer>();
+
+function attestedReply(fake: IdentityEndpointFake, { method, url = '', headers }: IncomingMessage): Reply {
+  const { pathname, searchParams } = new URL(url, fake.url);
+  if (pathname !== '/metadata/attested/document' || fake.machine === undefined)
+    return [404, { error: 'Not found' }];
+  if (method !== 'GET') return [405, { error: 'Method not allowed' }];
+  const refused = notForThisMachine(headers);
+  if (refused !== undefined) return refused;
+  if (searchParams.get('api-version') !== '2025-04-07') {
+    return [400, { error: 'Bad request. api-version is invalid or was not specified in the request.' }];
+  }
+  const nonce = searchParams.get('nonce') ?? '';
+  if (nonce === '' || nonce.length > maxNonce || searchParams.getAll('nonce').length > 1)
+    return [400, { error: 'Bad request. nonce is invalid.' }];
+  const kept = fake.keepsDocuments ? keptDocuments.get(fake) : undefined;
+  const document = kept ?? fake.machine.document(nonce);
+  keptDocuments.set(fake, document);
+  return [200, { encoding: 'pkcs7', signature: document.toString('base64') }];
+}
+
 function tokenReply(fake: IdentityEndpointFake, entra: Entra, { url = '' }: IncomingMessage): Reply {
   const { searchParams } = new URL(url, fake.url);
   const resource = searchParams.get('resource');
-  if (resource !== 'https://containerregistry.azure.net' && resource !== 'https://management.azure.com') {
+  if (resource === null || !entra.audiences.includes(resource)) {
     return refusal(
       'invalid_resource',
       `AADSTS500011: The resource principal named ${resource} was not found.`,
