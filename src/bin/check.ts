@@ -6,6 +6,7 @@ import { MemoryStateStore } from '../state-stores/memory.js';
 import { certificateWarning } from './certificate-life.js';
 import { credentialProblems, type UpstreamRemark, upstreamWarnings } from './check-upstreams.js';
 import { groupWarnings } from './group-warnings.js';
+import { machineWarnings } from './machine-warnings.js';
 import {
   Opener,
   OpeningError,
@@ -72,6 +73,7 @@ export async function checkWarnings(
     ...certificateHeaderWarnings(configuration),
     ...usernameWarnings(configuration),
     ...signInWarnings(configuration),
+    ...machineWarnings(configuration),
     ...(await groupWarnings(configuration, surroundings)),
   ].map((text) => `${file}: ${text}`);
   return [...upstreams, ...others];

@@ -1,21 +1,22 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { configurationJsonSchema } from '../config/json-schema.js';
-import { describeError } from '../errors.js';
 import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
+import { addAwsCertificatesCommand } from './aws-certificates.js';
+import { addBindingsCommands } from './bindings.js';
 import { checkOpening, checkWarnings } from './check.js';
 import { checkConnections, connectTimeout } from './check-connect.js';
+import { configOption } from './config-option.js';
 import { exitCodes, fail } from './exit.js';
 import { explain, QuestionError } from './explain.js';
-import { OpeningError, type Surroundings } from './open-parts.js';
+import { failureOf } from './failure.js';
+import type { Surroundings } from './open-parts.js';
 import { failedPolicyTests } from './policy-tests.js';
 import { requireConfiguration, serve } from './serve.js';
 import { addTokensCommands } from './tokens.js';
 import { version } from './version.js';
-
-const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
 
 /** For commands that only look: what is worth a log line is an answer here. */
 function quiet(): Surroundings {
@@ -133,6 +134,8 @@ program
   );
 
 addTokensCommands(program.command('tokens'), quiet);
+addBindingsCommands(program.command('bindings'), quiet);
+addAwsCertificatesCommand(program);
 
 // `schema | head`: the reader may leave early.
 process.stdout.on('error', () => process.exit(exitCodes.fine));
@@ -140,7 +143,7 @@ process.stdout.on('error', () => process.exit(exitCodes.fine));
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCodes.fine : exitCodes.usage);
-  if (error instanceof QuestionError || error instanceof OpeningError) fail(error.message, exitCodes.usage);
-  fail(describeError(error), exitCodes.failed);
+  const { message, code } = failureOf(error);
+  if (message === undefined) process.exit(code);
+  fail(message, code);
 }

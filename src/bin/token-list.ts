@@ -1,6 +1,7 @@
 import type { Principal } from '../contracts/index.js';
 import type { ListedPersonalToken } from '../sign-in/personal-tokens-administration.js';
 import type { ListedRefreshToken } from '../token/refresh-tokens-administration.js';
+import { order, time } from './listed.js';
 import { printable, textTable } from './text-table.js';
 
 /** A token of either kind. Times are milliseconds since the epoch. */
@@ -31,7 +32,6 @@ export const kindNames = { refresh: 'refresh token', personal: 'personal access 
 
 /** By principal, the oldest first. */
 export function inOrder(tokens: readonly ListedToken[]): readonly ListedToken[] {
-  const order = (one: string, other: string) => (one === other ? 0 : one < other ? -1 : 1);
   return [...tokens].sort(
     (a, b) => order(a.verifier, b.verifier) || order(a.name, b.name) || a.createdAt - b.createdAt,
   );
@@ -68,9 +68,4 @@ export function table(tokens: readonly ListedToken[]): string {
 
 export function qualified({ verifier, name }: Pick<Principal, 'verifier' | 'name'>): string {
   return printable(`${verifier}:${name}`);
-}
-
-/** ISO 8601, without the milliseconds that mean nothing here. */
-function time(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, 'Z');
 }

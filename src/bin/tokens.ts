@@ -3,8 +3,10 @@ import type { Configuration } from '../config/configuration.js';
 import type { CallOptions, Clock, Principal, StateStore } from '../contracts/index.js';
 import { PersonalTokensAdministration } from '../sign-in/personal-tokens-administration.js';
 import { RefreshTokensAdministration } from '../token/refresh-tokens-administration.js';
+import { configOption } from './config-option.js';
 import { QuestionError } from './explain.js';
-import { Opener, type Surroundings } from './open-parts.js';
+import { withState } from './guest-state.js';
+import type { Surroundings } from './open-parts.js';
 import { requireConfiguration } from './serve.js';
 import {
   inOrder,
@@ -17,9 +19,6 @@ import {
   table,
 } from './token-list.js';
 
-const configOption = ['--config <file>', 'the configuration (YAML)'] as const;
-/** Milliseconds for the whole command: reading many thousand files takes its time. */
-const patience = 120_000;
 /** What a short id looks like. */
 const idGrammar = /^[0-9a-f]{12}$/;
 const accessTokensLive = 'Access tokens that were already issued are good until their ttl is over.';
@@ -100,14 +99,9 @@ async function administer(
       `${configuration.file}: token.refreshTokens is off, and there is no signIn: no refresh token and no personal access token is issued, and none is taken`,
     );
   }
-  const opener = new Opener(configuration, surroundings);
-  try {
-    const { part: state } = await opener.open('state', 'state', configuration.state, { access: 'guest' });
-    const administrations = administrationsOf(configuration, state, surroundings.clock);
-    await step(administrations, { signal: AbortSignal.timeout(patience) });
-  } finally {
-    await opener.close();
-  }
+  await withState(configuration, surroundings, (state, o) =>
+    step(administrationsOf(configuration, state, surroundings.clock), o),
+  );
 }
 
 /** Of the kinds that are on. */

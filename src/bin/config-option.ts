@@ -1,0 +1,2 @@
+/** Of all commands that read a configuration. */
+export const configOption = ['--config <file>', 'the configuration (YAML)'] as const;

@@ -1,0 +1,28 @@
+import { CommanderError } from 'commander';
+import { describeError } from '../errors.js';
+import { exitCodes } from './exit.js';
+import { QuestionError } from './explain.js';
+import { OpeningError } from './open-parts.js';
+
+/** Ends a command. The message is for standard error. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+  readonly code: number;
+
+  /** @param code one of `exitCodes` */
+  constructor(message: string, code: number, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What a command that threw this tells, and its exit code. Where `message` is absent it was told already. */
+export function failureOf(error: unknown): { readonly message?: string; readonly code: number } {
+  if (error instanceof CommanderError) {
+    return { code: error.exitCode === 0 ? exitCodes.fine : exitCodes.usage };
+  }
+  if (error instanceof CommandFailure) return { message: error.message, code: error.code };
+  const isAsked = error instanceof QuestionError || error instanceof OpeningError;
+  if (isAsked) return { message: error.message, code: exitCodes.usage };
+  return { message: describeError(error), code: exitCodes.failed };
+}
