@@ -15,9 +15,14 @@ export const machineUsers = {
   kubernetes: '_kubernetes',
 } as const;
 
-/** True for those, and for what is reserved beside them by a suffix: `_kubernetes-a` for one of several clusters. */
+/** True for one of those, and for what is reserved beside it by a suffix: `_kubernetes-a` for one of several clusters. */
+export function isUserOf(user: (typeof machineUsers)[keyof typeof machineUsers], username: string): boolean {
+  return username === user || username.startsWith(`${user}-`);
+}
+
+/** True for any of them. */
 export function isMachineUser(username: string): boolean {
-  return Object.values(machineUsers).some((user) => username === user || username.startsWith(`${user}-`));
+  return Object.values(machineUsers).some((user) => isUserOf(user, username));
 }
 
 const form = /^drp-id(?<version>[0-9]{1,3})\.(?<proof>[\x21-\x7e]*)$/s;

@@ -77,11 +77,13 @@ class AzureIdentityVerifier implements Verifier {
     const proof =
       shown.kind === 'bearer' ? shown.token.reveal() : (shownProof(credentials, machineUsers.azure) ?? '');
     const { documents, tokens } = this.#parts;
-    const isToken = unverifiedClaims(proof) !== undefined;
+    const claims = unverifiedClaims(proof);
     // Another verifier may be for other audiences.
-    if (isToken && !tokens.isForUs(proof, connection.address)) return undefined;
+    if (claims !== undefined && !tokens.isForUs(claims, connection.address)) return undefined;
     const network = widerNetwork(connection.address);
-    const machine = await (isToken ? tokens.verify(proof, o) : documents.verify(proof, { ...o, network }));
+    const machine = await (claims === undefined
+      ? documents.verify(proof, { ...o, network })
+      : tokens.verify(proof, claims, o));
     await this.#bind(machine, credentials, o);
     const { name, attributes, expiresAt } = machine;
     return { verifier: this.#id, name, kind: 'machine', groups: [], attributes, expiresAt };

@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { readSignedData, type SignedData, SignedDataError, verifiedContent } from '../cms/signed-data.js';
 import { signerAmong } from '../cms/signer-of.js';
 import { refused } from '../machine/shown-proof.js';
+import { orRefused } from '../machine/signed-message.js';
 import { isValidAt } from '../mtls/validity.js';
 import { type IdentityDocument, readIdentityDocument } from './identity-document.js';
 import type { RegionCertificates } from './region-certificates.js';
@@ -18,7 +19,7 @@ export function readVerifiedDocument(
   pinned: RegionCertificates,
   now: number,
 ): IdentityDocument {
-  const message = asRefused('its document cannot be read', () => readSignedData(signed));
+  const message = orRefused('its document cannot be read', () => readSignedData(signed));
   // AWS embeds none. Whoever does wants it to be trusted.
   if (message.certificates.length > 0) throw refused('certificates are embedded in its document');
   const { content, signers } = verify(message, pinned.certificates);
@@ -61,13 +62,4 @@ function verify(message: SignedData, certificates: readonly X509Certificate[]): 
   throw refused(
     `its document is signed by a certificate that is not pinned (serial number ${serial}); is its region's in \`certificates\`?`,
   );
-}
-
-function asRefused<T>(what: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SignedDataError)) throw error;
-    throw refused(`${what}: ${error.message}`, error);
-  }
 }

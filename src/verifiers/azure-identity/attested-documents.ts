@@ -2,16 +2,19 @@ import type { X509Certificate } from 'node:crypto';
 import type { CallOptions, Clock } from '../../contracts/index.js';
 import { azureNonces } from '../../protocol/azure-nonce.js';
 import { readSignedData, type SignedData, verifiedContent } from '../cms/signed-data.js';
-import { SignedDataError } from '../cms/signed-data-error.js';
 import { signerAmong } from '../cms/signer-of.js';
 import { digestOf } from '../machine/first-use.js';
 import { notListed, refused } from '../machine/shown-proof.js';
+import { orRefused } from '../machine/signed-message.js';
 import { parse } from '../mtls/authorities.js';
 import type { CertificateChain } from './certificate-chain.js';
 import { type DocumentContent, parseContent } from './document-content.js';
 import type { ProvenMachine } from './proven-machine.js';
 import type { AzureIdentitySettings } from './settings.js';
 import { signerFault } from './signing-certificate.js';
+
+/** Before the reason. */
+const notOne = 'it is no attested document';
 
 /** Of an envelope, and of who shows what Azure's service answers as it is. */
 const encoded = /^[A-Za-z0-9+/_-]+={0,2}$/;
@@ -79,7 +82,7 @@ export class AttestedDocuments {
   async #signedBytes(proof: string, { signal, network }: DocumentCall): Promise<Buffer> {
     if (!encoded.test(proof)) throw refused('it is neither an attested document nor a token');
     const now = this.#clock.now();
-    const signed = understood(() => readSignedData(Buffer.from(proof, 'base64')));
+    const signed = orRefused(notOne, () => readSignedData(Buffer.from(proof, 'base64')));
     if (signed.certificates.length > maxEmbedded)
       throw refused(`it has more than ${maxEmbedded} certificates in it`);
     const embedded = signed.certificates.flatMap((der) => parse(der) ?? []);
@@ -87,7 +90,7 @@ export class AttestedDocuments {
     const fault = signerFault(signer, now);
     if (fault !== undefined) throw refused(`the certificate of its signer cannot be used: ${fault}`);
     // Azure signs without attributes.
-    const bytes = understood(() =>
+    const bytes = orRefused(notOne, () =>
       verifiedContent(signed, signer.publicKey, { signedAttributes: 'optional' }),
     );
     await this.#chain.verify(signer, { embedded, now, signal, network });
@@ -129,13 +132,4 @@ function signerOf(signed: SignedData, embedded: readonly X509Certificate[]): X50
   if (signer === undefined) throw refused('the certificate of its signer is not in it');
   if (others.length > 0) throw refused('it has several certificates of its signer');
   return signer;
-}
-
-function understood<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof SignedDataError) throw refused(`it is no attested document: ${error.message}`);
-    throw error;
-  }
 }

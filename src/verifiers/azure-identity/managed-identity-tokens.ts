@@ -50,10 +50,11 @@ export class ManagedIdentityTokens {
   /**
    * True where, by what nobody has verified, it is for one of our audiences; it is noted where it is not.
    *
+   * @param claims those of the token, unverified
    * @param address the client's
    */
-  isForUs(token: string, address: string): boolean {
-    const audiences = textsOf(unverifiedClaims(token)?.aud);
+  isForUs({ aud }: Claims, address: string): boolean {
+    const audiences = textsOf(aud);
     if (this.#hasOurs(audiences)) return true;
     this.#others.note(audiences, address);
     return false;
@@ -67,11 +68,14 @@ export class ManagedIdentityTokens {
     return this.#settings.tenants?.includes(tenant) === true && this.#hasOurs(textsOf(claims.aud));
   }
 
-  /** @throws RegistryError UNAUTHORIZED; UNAVAILABLE where the keys of the tenant are not known now */
-  async verify(token: string, o: CallOptions): Promise<ProvenMachine> {
+  /**
+   * @param shown the claims of the token, unverified
+   * @throws RegistryError UNAUTHORIZED; UNAVAILABLE where the keys of the tenant are not known now
+   */
+  async verify(token: string, shown: Claims, o: CallOptions): Promise<ProvenMachine> {
     o.signal.throwIfAborted();
     const { clockSkew, audiences } = this.#settings;
-    const { iss, tenant } = this.#issuerOf(token);
+    const { iss, tenant } = this.#issuerOf(shown);
     // Entra ID signs with nothing else.
     const expected = { issuer: iss, audiences, clockSkew, algorithms: ['RS256'] };
     const keys = this.#keysOf(iss);
@@ -93,11 +97,9 @@ export class ManagedIdentityTokens {
   }
 
   /** Before any key is asked for, which is done for allowed tenants alone. */
-  #issuerOf(token: string): { readonly iss: string; readonly tenant: string } {
+  #issuerOf(claims: Claims): { readonly iss: string; readonly tenant: string } {
     const { tenants } = this.#settings;
     if (tenants === undefined) throw refused('a token was shown, and no `tenants` are configured');
-    const claims = unverifiedClaims(token);
-    if (claims === undefined) throw refused('it is no token');
     const tenant = tenantOf(claims);
     if (tenant === undefined) throw refused('its token is not by Entra ID');
     if (!tenants.includes(tenant)) throw notListed('the tenant', tenant, 'tenants', 'as its token says');

@@ -2,8 +2,6 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Element, readBer } from './ber.js';
-import { readSignedData, SignedDataError, verifiedContent } from './signed-data.js';
 import {
   asOfAzure,
   der,
@@ -15,7 +13,9 @@ import {
   pieces,
   seq,
   written,
-} from './written-message.test.js';
+} from '../../testing/cms-message.js';
+import { type Element, readBer } from './ber.js';
+import { readSignedData, SignedDataError, verifiedContent } from './signed-data.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const content = Buffer.from('{"accountId":"111122223333"}');

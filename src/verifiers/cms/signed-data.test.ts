@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { madeUpRsaKey } from '../../testing/rsa-key.js';
-import { readBer } from './ber.js';
-import { readSignedData, type SignedData, verifiedContent } from './signed-data.js';
 import {
   algorithm,
   asOfAzure,
@@ -22,7 +19,10 @@ import {
   set,
   signerName,
   written,
-} from './written-message.test.js';
+} from '../../testing/cms-message.js';
+import { madeUpRsaKey } from '../../testing/rsa-key.js';
+import { readBer } from './ber.js';
+import { readSignedData, type SignedData, verifiedContent } from './signed-data.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const content = Buffer.from('{"accountId":"111122223333"}');

@@ -1,12 +1,10 @@
 import { type ClientCredentials, secretIn } from '../../contracts/verifier.js';
-import { machineUsers } from '../../protocol/identity-envelope.js';
+import { isUserOf, machineUsers } from '../../protocol/identity-envelope.js';
 import { outOfEnvelope } from '../machine/shown-proof.js';
 
 /** True for `_kubernetes`, and for the names that are reserved where several clusters have one issuer: `_kubernetes-a`. */
 export function isKubernetesUser(shown: ClientCredentials['shown']): boolean {
-  if (shown.kind !== 'password') return false;
-  const { username } = shown;
-  return username === machineUsers.kubernetes || username.startsWith(`${machineUsers.kubernetes}-`);
+  return shown.kind === 'password' && isUserOf(machineUsers.kubernetes, shown.username);
 }
 
 /**

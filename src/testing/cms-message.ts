@@ -1,6 +1,6 @@
 import { createHash, type KeyObject, sign } from 'node:crypto';
 
-// What the tests of this folder share: signed data written by hand, so that each part of it can be wrong.
+// Signed data (RFC 5652) written by hand, so that each part of it can be wrong.
 
 export function der(tag: number, ...content: readonly Uint8Array[]): Buffer {
   const inside = Buffer.concat(content);
