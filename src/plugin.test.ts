@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { driverApiVersion } from './contracts/index.js';
-import { defineCredentialSource, defineVerifier, Secret, z } from './plugin.js';
+import { defineCredentialSource, defineRuntime, defineVerifier, Secret, z } from './plugin.js';
 import { parseRegistryHost } from './reference/registry-host.js';
 import { MemoryStateStore } from './state-stores/memory.js';
 import { passwordCredentials } from './testing/conformance/verifier.js';
 import { FakeClock } from './testing/fake-clock.js';
 import { FakeLog } from './testing/fake-log.js';
 import { FakeMetrics } from './testing/fake-metrics.js';
+import { FakeRuntime } from './testing/fake-runtime.js';
 
 const o = { signal: new AbortController().signal };
 const clock = new FakeClock();
@@ -52,6 +53,13 @@ describe('what a plugin defines', () => {
     const registry = parseRegistryHost('registry.example.com');
     assert.ok(registry, 'no registry');
     assert.equal((await source.credentialFor({ registry }, o))?.kind, 'registry-token');
+  });
+
+  it('is a container runtime', async () => {
+    const made = new FakeRuntime();
+    const driver = defineRuntime({ type: 'mine', config: z.strictObject({}), open: () => made });
+    assert.deepEqual([driver.apiVersion, driver.kind], [driverApiVersion, 'runtime']);
+    assert.equal(await driver.open(driver.config.parse({}), given), made);
   });
 
   it('fails to open with a rejection, also where it throws at once', async () => {

@@ -7,6 +7,7 @@ import {
   type DriverDependencies,
   type DriverKinds,
   driverApiVersion,
+  type NodeRuntime,
   type Verifier,
 } from './contracts/index.js';
 
@@ -20,17 +21,27 @@ export type {
   Credential,
   CredentialSource,
   CredentialTarget,
+  CriRuntime,
   Driver,
   DriverDependencies,
+  FilesystemUsage,
   Log,
   LogFields,
   Metrics,
+  NodeRuntime,
   Principal,
+  PullOptions,
+  PullProgress,
+  Runtime,
+  RuntimeFault,
+  RuntimeImage,
   StateStore,
   Verifier,
 } from './contracts/index.js';
+export { RuntimeError } from './contracts/runtime.js';
 export { describeError, type ErrorCode, RegistryError, type RegistryErrorOptions } from './errors.js';
 export { openSecret, type SecretReader } from './outgoing/open-secret.js';
+export { type ImageReference, printImageReference } from './reference/image-reference.js';
 export { Secret } from './secret.js';
 // Files and secrets that are declared with these are checked before a driver is opened, and named where they are missing.
 export { ChangingFile, type ChangingFileOptions } from './settings/changing-file.js';
@@ -79,6 +90,20 @@ export function defineCredentialSource<Config>(
   return {
     apiVersion: driverApiVersion,
     kind: 'credential-source',
+    type,
+    config,
+    open: async (settings, dependencies) => definition.open(settings, dependencies as DriverDependencies),
+  };
+}
+
+/** A driver of the container runtime that `kubelet-image-service` serves. Export it as `driver`. */
+export function defineRuntime<Config>(
+  definition: Definition<Config, DriverDependencies, NodeRuntime>,
+): Driver<'runtime', Config> {
+  const { type, config } = definition;
+  return {
+    apiVersion: driverApiVersion,
+    kind: 'runtime',
     type,
     config,
     open: async (settings, dependencies) => definition.open(settings, dependencies as DriverDependencies),

@@ -55,8 +55,40 @@ export interface AuditEvent {
   readonly reason?: string;
 }
 
+/**
+ * What the audit log of `kubelet-image-service` says of one image that was pulled, or was not (`docs/audit.md`). As stable
+ * as those of requests.
+ */
+export interface ImagePullEvent {
+  readonly event: 'image-pull';
+  /** `refused`: by the registry, or as nobody's request. `failed`: anything else that kept it from being pulled. */
+  readonly result: 'ok' | 'refused' | 'failed';
+  /** As kubelet names it. */
+  readonly image: string;
+  /** As kubelet says: the pod it is pulled for. */
+  readonly namespace?: string;
+  readonly pod?: string;
+  readonly podUid?: string;
+  /** What was shown in the end: `kubelet`'s own (a pull secret), that of a `rule`, or `none`. */
+  readonly credential: 'kubelet' | 'rule' | 'none';
+  /** The rule that matched, also where its source failed: its pattern. */
+  readonly rule?: string;
+  /** The type of its credential source. */
+  readonly source?: string;
+  /** The image's id, or a digest: as the runtime names what was pulled. */
+  readonly imageRef?: string;
+  /** Milliseconds. */
+  readonly duration: number;
+  /** Downloaded, where the runtime tells. */
+  readonly bytes?: number;
+  /** The gRPC status of the answer; 0 where it is fine. */
+  readonly status: number;
+  /** For operators. Never holds a secret. */
+  readonly reason?: string;
+}
+
 /** Where audit events go. */
 export interface Audit {
   /** Never throws and never waits. */
-  record(event: AuditEvent): void;
+  record(event: AuditEvent | ImagePullEvent): void;
 }

@@ -4,6 +4,7 @@ import type { CredentialSource } from './credential-source.js';
 import type { Log } from './log.js';
 import type { Metrics } from './metrics.js';
 import type { Policy } from './policy.js';
+import type { NodeRuntime } from './runtime.js';
 import type { StateStore } from './state-store.js';
 import type { TokenIssuer } from './token-issuer.js';
 import type { Upstream } from './upstream.js';
@@ -40,6 +41,7 @@ export interface DriverKinds {
   };
   'token-issuer': { opens: TokenIssuer; given: { readonly issuer: string } };
   upstream: { opens: Upstream; given: { readonly credentials: CredentialSource } };
+  runtime: { opens: NodeRuntime; given: unknown };
   'state-store': {
     opens: StateStore;
     given: {

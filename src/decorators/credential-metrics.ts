@@ -1,4 +1,5 @@
 import type { Metrics } from '../contracts/index.js';
+import type { CredentialOwner } from './credential-owner.js';
 
 /** What is known of one credential when somebody looks; undefined where it is not known. */
 export interface CredentialState {
@@ -10,37 +11,47 @@ export interface CredentialState {
   expiry(): number | undefined;
 }
 
+export type FetchResult = 'obtained' | 'none' | 'failed';
+
 export interface CredentialMetrics {
   /** The source was asked. */
-  fetched(result: 'obtained' | 'none' | 'failed'): void;
+  fetched(result: FetchResult): void;
   /** @returns ends it: the values are gone then */
   follow(state: CredentialState): () => void;
 }
 
-/**
- * @param upstream its configured name
- * @param credential its place among the credentials of the upstream, from 1
- */
-export function credentialMetrics(metrics: Metrics, upstream: string, credential: number): CredentialMetrics {
-  const names = ['upstream', 'credential'];
+/** What they are called, and whose they are: the metrics of upstreams and those of rules differ in nothing else. */
+interface Naming {
+  readonly prefix: string;
+  readonly of: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+function namingOf(owner: CredentialOwner): Naming {
+  if ('rule' in owner) {
+    return { prefix: 'image_rule_credential', of: 'rule', labels: { rule: owner.rule } };
+  }
+  const { upstream, credential } = owner;
   const labels = { upstream, credential: String(credential) };
+  return { prefix: 'upstream_credential', of: 'upstream', labels };
+}
+
+export function credentialMetrics(metrics: Metrics, owner: CredentialOwner): CredentialMetrics {
+  const { prefix, of, labels } = namingOf(owner);
+  const names = Object.keys(labels);
   const usable = metrics.gauge(
-    'upstream_credential_usable',
-    '1 where a credential for the upstream could be used now; 0 where there is none, or it was refused',
+    `${prefix}_usable`,
+    `1 where a credential for the ${of} could be used now; 0 where there is none, or it was refused`,
     names,
   );
   const age = metrics.gauge(
-    'upstream_credential_age_seconds',
-    'Since a credential for the upstream was had that is another than the one before',
+    `${prefix}_age_seconds`,
+    `Since a credential for the ${of} was had that is another than the one before`,
     names,
   );
-  const expiry = metrics.gauge(
-    'upstream_credential_expiry_seconds',
-    'Until the credential for the upstream ends',
-    names,
-  );
+  const expiry = metrics.gauge(`${prefix}_expiry_seconds`, `Until the credential for the ${of} ends`, names);
   const fetches = metrics.counter(
-    'upstream_credential_fetches_total',
+    `${prefix}_fetches_total`,
     'How often a credential source was asked, and what came of it',
     [...names, 'result'],
   );

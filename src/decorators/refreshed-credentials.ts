@@ -9,20 +9,35 @@ import type {
   Metrics,
 } from '../contracts/index.js';
 import { describeError, RegistryError } from '../errors.js';
-import { type CredentialMetrics, credentialMetrics } from './credential-metrics.js';
+import type { RegistryHost } from '../reference/registry-host.js';
+import { type CredentialMetrics, credentialMetrics, type FetchResult } from './credential-metrics.js';
+import { type CredentialOwner, describeOwner, ownerFields } from './credential-owner.js';
 import { NotAwaited } from './not-awaited.js';
 import { KeyChanged, RefreshedCredential } from './refreshed-credential.js';
 import { credentialDigest } from './same-credential.js';
 import { SingleFlight, untilAborted } from './single-flight.js';
 
-export interface RefreshedCredentialsSettings {
+export type RefreshedCredentialsSettings = CredentialOwner & {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** The upstream's configured name, for labels and log lines. */
-  readonly upstream: string;
-  /** Its place among the credentials of the upstream, from 1. */
-  readonly credential: number;
+};
+
+/** What came of asking the source last. Times are milliseconds since the epoch. */
+export interface LastAnswer {
+  readonly result: FetchResult;
+  readonly at: number;
+  /** Of what was obtained, where it has an end. */
+  readonly expiresAt?: number;
+  /** Why it failed. Holds no secret. */
+  readonly reason?: string;
+}
+
+/** That a registry did not take what the source gave, and nothing since. */
+export interface LastRefusal {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly registry: RegistryHost;
 }
 
 /** Milliseconds for one call of the source: more than any `timeout` that can be set for one. */
@@ -53,7 +68,10 @@ export class RefreshedCredentials implements CredentialSource {
   readonly #known = new LRUCache<string, RefreshedCredential>({ max: maxKeys });
   readonly #flights = new SingleFlight<Credential | undefined>(timeLimit);
   #kept: Kept | undefined;
+  #lastAnswer: LastAnswer | undefined;
+  #lastRefusal: LastRefusal | undefined;
   #unfollow = () => {};
+  #isTellingLastUse = false;
   #isClosed = false;
   /** That there is none was told as an error; its repetitions are warnings. */
   #isTold = false;
@@ -61,7 +79,7 @@ export class RefreshedCredentials implements CredentialSource {
   constructor(source: CredentialSource, settings: RefreshedCredentialsSettings) {
     this.#source = source;
     this.#settings = settings;
-    this.#metrics = credentialMetrics(settings.metrics, settings.upstream, settings.credential);
+    this.#metrics = credentialMetrics(settings.metrics, settings);
   }
 
   /**
@@ -70,6 +88,8 @@ export class RefreshedCredentials implements CredentialSource {
    */
   keepReady(target: CredentialTarget): void {
     if (this.#isClosed || this.#kept !== undefined) return;
+    if (this.#isTellingLastUse) this.#unfollow();
+    this.#isTellingLastUse = false;
     let key: string;
     try {
       key = this.keyFor(target);
@@ -80,11 +100,40 @@ export class RefreshedCredentials implements CredentialSource {
     this.#keep(target, key);
   }
 
+  /** For one that is not kept ready: the metrics say what came of the last use. Harmless when called again. */
+  tellLastUse(): void {
+    if (this.#isClosed || this.#isTellingLastUse || this.#kept !== undefined) return;
+    this.#isTellingLastUse = true;
+    const usable = () => {
+      if (this.#lastAnswer === undefined) return undefined;
+      return Number(this.#lastAnswer.result === 'obtained' && this.#lastRefusal === undefined);
+    };
+    this.#unfollow = this.#metrics.follow({ usable, age: () => undefined, expiry: () => undefined });
+  }
+
+  /** Its source is known to fail before it was asked: it counts as one question. @param reason without a secret */
+  noteFailure(reason: string): void {
+    this.#note('failed', { reason });
+  }
+
+  /** Undefined where it was not refused, or what it gave was taken since. */
+  get lastRefusal(): LastRefusal | undefined {
+    return this.#lastRefusal;
+  }
+
+  /** Undefined where it was not asked yet. */
+  get lastAnswer(): LastAnswer | undefined {
+    return this.#lastAnswer;
+  }
+
   async credentialFor(
     target: CredentialTarget,
     { signal, rejected }: CallOptions & { readonly rejected?: Credential },
   ): Promise<Credential | undefined> {
-    if (rejected !== undefined) this.#kept?.credential.refuse(rejected);
+    if (rejected !== undefined) {
+      this.#kept?.credential.refuse(rejected);
+      this.#lastRefusal = { at: this.#settings.clock.now(), registry: target.registry };
+    }
     for (let i = 0; i < maxKeyChanges; i++) {
       const key = this.keyFor(target);
       const one = this.#of(key);
@@ -107,6 +156,7 @@ export class RefreshedCredentials implements CredentialSource {
   }
 
   accepted(credential: Credential): void {
+    this.#lastRefusal = undefined;
     for (const one of [this.#kept?.credential, ...this.#known.values()]) one?.accepted(credential);
     this.#source.accepted?.(credential);
   }
@@ -192,21 +242,33 @@ export class RefreshedCredentials implements CredentialSource {
       if (credential?.expiresAt !== undefined && credential.expiresAt <= this.#settings.clock.now()) {
         throw this.#unavailable('it was given one that has ended already: is the clock right?');
       }
-      this.#metrics.fetched(credential === undefined ? 'none' : 'obtained');
+      this.#note(credential === undefined ? 'none' : 'obtained', { expiresAt: credential?.expiresAt });
       this.#tellRecovery();
       return credential;
     } catch (error) {
       if (error instanceof NotAwaited) throw error;
-      if (!this.#isClosed) this.#metrics.fetched('failed');
+      if (!this.#isClosed) this.#note('failed', { reason: describeError(error) });
       // Whatever is wrong here is ours: a client must not be told to log in again for it.
       if (error instanceof RegistryError && error.code === 'UNAVAILABLE') throw error;
       throw this.#unavailable(undefined, error);
     }
   }
 
+  #note(
+    result: FetchResult,
+    { expiresAt, reason }: { readonly expiresAt?: number | undefined; readonly reason?: string },
+  ): void {
+    this.#metrics.fetched(result);
+    this.#lastAnswer = {
+      result,
+      at: this.#settings.clock.now(),
+      ...(expiresAt !== undefined && { expiresAt }),
+      ...(reason !== undefined && { reason }),
+    };
+  }
+
   #unavailable(what: string | undefined, cause?: unknown): RegistryError {
-    const { upstream, credential } = this.#settings;
-    const reason = `credential ${credential} of upstream ${upstream} cannot be had`;
+    const reason = `${describeOwner(this.#settings)} cannot be had`;
     const retryAfter = cause instanceof RegistryError ? cause.retryAfter : undefined;
     return new RegistryError('UNAVAILABLE', {
       reason: what === undefined ? reason : `${reason}: ${what}`,
@@ -217,10 +279,9 @@ export class RefreshedCredentials implements CredentialSource {
 
   #tellFailure(error: unknown, isHeld: boolean, wait?: number): void {
     if (this.#isClosed) return;
-    const { log, upstream, credential } = this.#settings;
+    const { log } = this.#settings;
     const fields = {
-      upstream,
-      credential,
+      ...ownerFields(this.#settings),
       error: describeError(error),
       ...(wait && { retryIn: wait / 1000 }),
     };
@@ -235,8 +296,7 @@ export class RefreshedCredentials implements CredentialSource {
   #tellRecovery(): void {
     if (!this.#isTold) return;
     this.#isTold = false;
-    const { log, upstream, credential } = this.#settings;
-    log.info({ upstream, credential }, 'a credential can be had again');
+    this.#settings.log.info(ownerFields(this.#settings), 'a credential can be had again');
   }
 }
 

@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import type { AuditEvent } from '../contracts/index.js';
+import type { AuditEvent, ImagePullEvent } from '../contracts/index.js';
 import { shorten } from '../reference/repository-name.js';
 
 /** Of the format; another one where a member was renamed or means something else. */
@@ -9,7 +9,7 @@ const version = 1;
  * The members in their order, and the bytes that a text, or all texts of a list, may have. The sum stays below 8 KiB also
  * where quotes in what clients choose double under JSON's escaping.
  */
-const members: Readonly<Record<keyof AuditEvent, number>> = {
+const members: Readonly<Record<keyof AuditEvent | keyof ImagePullEvent, number>> = {
   event: 16,
   result: 16,
   requestId: 64,
@@ -30,6 +30,15 @@ const members: Readonly<Record<keyof AuditEvent, number>> = {
   granted: 2400,
   token: 16,
   status: 0,
+  image: 512,
+  namespace: 64,
+  pod: 256,
+  podUid: 64,
+  credential: 16,
+  rule: 256,
+  source: 64,
+  imageRef: 512,
+  duration: 0,
   bytes: 0,
   error: 32,
   reason: 512,
@@ -43,10 +52,11 @@ const maxEntry = 320;
  *
  * @param now milliseconds since the epoch
  */
-export function printAuditLine(event: AuditEvent, now: number): string {
+export function printAuditLine(event: AuditEvent | ImagePullEvent, now: number): string {
   const line: Record<string, unknown> = { audit: version, time: new Date(now).toISOString() };
+  const values: Readonly<Record<string, unknown>> = { ...event };
   for (const [name, limit] of Object.entries(members)) {
-    const value: unknown = event[name as keyof AuditEvent];
+    const value = values[name];
     if (typeof value === 'string') line[name] = cutText(value, limit);
     else if (Array.isArray(value)) line[name] = cutList(value.map(String), limit);
     else if (typeof value === 'number') line[name] = value;

@@ -1,4 +1,4 @@
-import type { Audit, AuditEvent, Clock, Closable, Log, Metrics } from '../contracts/index.js';
+import type { Audit, AuditEvent, Clock, Closable, ImagePullEvent, Log, Metrics } from '../contracts/index.js';
 import { describeError } from '../errors.js';
 import { printAuditLine } from './audit-line.js';
 import { LogStream, type LossKind } from './log-stream.js';
@@ -15,6 +15,8 @@ export interface AuditLogParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** A file that cannot be opened is told as an error, and tried again with each line; lines are lost until then. */
+  readonly mayComeLater?: boolean;
 }
 
 /** Writes audit events as lines of JSON (`docs/audit.md`). */
@@ -28,7 +30,7 @@ export interface AuditLog extends Audit, Closable {
 /** @throws an Error with a one-line message where the file cannot be opened */
 export async function openAuditLog(parts: AuditLogParts): Promise<AuditLog> {
   const { file, stdout, clock } = parts;
-  if (file !== undefined) return new FileAuditLog(await openFile(file, clock), { ...parts, file });
+  if (file !== undefined) return new FileAuditLog(await openFile({ ...parts, file }), { ...parts, file });
   return {
     record: (event) => stdout.write(printAuditLine(event, clock.now())),
     reopen: () => {},
@@ -36,10 +38,19 @@ export async function openAuditLog(parts: AuditLogParts): Promise<AuditLog> {
   };
 }
 
-async function openFile(file: string, clock: Clock): Promise<RotatingFile> {
+async function openFile({
+  file,
+  clock,
+  log,
+  mayComeLater = false,
+}: AuditLogParts & { readonly file: string }): Promise<RotatingFile> {
   try {
     return await RotatingFile.open(file, clock);
   } catch (error) {
+    if (mayComeLater) {
+      log.error({ file, reason: describeError(error) }, 'the audit log cannot be opened: lines are lost');
+      return RotatingFile.unopened(file, clock);
+    }
     throw new Error(`cannot open the audit log ${file}: ${describeError(error)}`, { cause: error });
   }
 }
@@ -60,7 +71,7 @@ class FileAuditLog implements AuditLog {
     );
   }
 
-  record(event: AuditEvent): void {
+  record(event: AuditEvent | ImagePullEvent): void {
     this.#lines.write(printAuditLine(event, this.#clock.now()));
   }
 

@@ -1,15 +1,15 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Labels, Metrics } from '../contracts/index.js';
 
-/** Before the name of every metric of ours; Node's own have theirs. */
-const prefix = 'registry_proxy_';
-
 /** Metrics in a registry of their own, printed in Prometheus' text format. */
 export class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
   readonly #known = new Map<string, unknown>();
+  readonly #prefix: string;
 
-  constructor() {
+  /** @param prefix before the name of every metric of ours; Node's own have theirs */
+  constructor(prefix = 'registry_proxy_') {
+    this.#prefix = prefix;
     collectDefaultMetrics({ register: this.#registry });
   }
 
@@ -40,7 +40,7 @@ export class PrometheusMetrics implements Metrics {
   }
 
   #options(name: string, help: string, labels: readonly string[]) {
-    return { name: prefix + name, help, labelNames: [...labels], registers: [this.#registry] };
+    return { name: this.#prefix + name, help, labelNames: [...labels], registers: [this.#registry] };
   }
 
   /** A metric is asked for again at every reload. */

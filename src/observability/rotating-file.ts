@@ -41,6 +41,11 @@ export class RotatingFile implements LineTarget {
     return file;
   }
 
+  /** To be opened by the first `ready`. @param path absolute */
+  static unopened(path: string, clock: Clock): RotatingFile {
+    return new RotatingFile(path, clock);
+  }
+
   /** The next `ready` opens what stands at the path then. */
   forget(): void {
     this.#isStale = true;

@@ -41,6 +41,10 @@ export const builtInDrivers: DriverMap = {
   upstream: {
     registry: () => import('../upstreams/registry.js'),
   },
+  runtime: {
+    cri: () => import('../runtimes/cri.js'),
+    docker: () => import('../runtimes/docker.js'),
+  },
   'state-store': {
     file: () => import('../state-stores/file.js'),
     memory: () => import('../state-stores/memory.js'),

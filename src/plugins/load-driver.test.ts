@@ -128,6 +128,27 @@ describe('what a module’s driver opens', () => {
     });
   }
 
+  const engine = ['pull', 'status', 'list', 'remove', 'fsInfo', 'ping', 'close'];
+  const runtimeOf = (kind: string, methods: readonly string[]) =>
+    `{ kind: '${kind}', ${methods.map((name) => `${name}() {}`).join(', ')} }`;
+  for (const [what, code, message] of [
+    ['no kind', '{ close() {} }', "what its 'open' gave has no 'kind'; expected engine or cri"],
+    ['another kind', runtimeOf('vm', engine), "what its 'open' gave has no 'kind'; expected engine or cri"],
+    ['no engine', runtimeOf('engine', ['close']), "what its 'open' gave has no method 'pull'"],
+    ['an engine', runtimeOf('engine', engine), undefined],
+    ['no CRI', runtimeOf('cri', engine), "what its 'open' gave has no method 'begin'"],
+    ['CRI that is never closed', runtimeOf('cri', ['begin']), "what its 'open' gave has no method 'close'"],
+    ['CRI', runtimeOf('cri', ['begin', 'close']), undefined],
+  ] as const) {
+    it(`of kind runtime is ${message === undefined ? 'taken' : 'refused'}: ${what}`, async () => {
+      const foreign = await module(opening(code).replace("'verifier'", "'runtime'"));
+      const driver = await loadDriver('runtime', { module: foreign, baseDirectory }, drivers);
+      const opened = driver.open({}, given);
+      if (message === undefined) await opened;
+      else await assert.rejects(opened, { message });
+    });
+  }
+
   it('is what it gave, and `open` keeps its `this`', async () => {
     const code = `export const driver = { ${complete}, made: { verify() {}, close() {} }, open() { return this.made; } };`;
     const driver = await loadDriver('verifier', { module: await module(code), baseDirectory }, drivers);

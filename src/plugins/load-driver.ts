@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type Driver, type DriverKind, type DriverKinds, driverApiVersion } from '../contracts/driver.js';
+import type { NodeRuntime } from '../contracts/runtime.js';
 import { describeError } from '../errors.js';
 import type { DriverMap } from './driver-map.js';
 import { loadModule } from './load-module.js';
@@ -84,9 +85,27 @@ const methods: Readonly<Record<DriverKind, readonly string[]>> = {
   'credential-source': ['credentialFor', 'close'],
   policy: ['decide', 'relevant', 'close'],
   'token-issuer': ['issue', 'open', 'publicKeys', 'derivedKeys', 'close'],
+  runtime: ['close'], // and those of its `kind`
   upstream: ['fetch', 'canonicalName', 'probe', 'close'],
   'state-store': ['get', 'put', 'compareAndSet', 'delete', 'list', 'close'],
 };
+
+/** By the `kind` of what a driver of kind `runtime` opens. */
+const runtimeMethods: Readonly<Record<NodeRuntime['kind'], readonly string[]>> = {
+  engine: ['pull', 'status', 'list', 'remove', 'fsInfo', 'ping'],
+  cri: ['begin'],
+};
+
+/** @throws Error where a runtime does not say of which kind it is */
+function missingMethod(kind: DriverKind, opened: Readonly<Record<string, unknown>>): string | undefined {
+  const needed = kind === 'runtime' ? [...methods.runtime, ...methodsOfRuntime(opened.kind)] : methods[kind];
+  return needed.find((name) => typeof opened[name] !== 'function');
+}
+
+function methodsOfRuntime(kind: unknown): readonly string[] {
+  if (kind === 'engine' || kind === 'cri') return runtimeMethods[kind];
+  throw new Error(`what its 'open' gave has no 'kind'; expected ${Object.keys(runtimeMethods).join(' or ')}`);
+}
 
 /** What no compiler has checked fails when it is opened, and not at the first request. */
 function withCheckedOpening<K extends DriverKind>(driver: Driver<K>): Driver<K> {
@@ -96,7 +115,7 @@ function withCheckedOpening<K extends DriverKind>(driver: Driver<K>): Driver<K> 
     usualCredentials: (config) => driver.usualCredentials?.(config),
     async open(config, dependencies): Promise<DriverKinds[K]['opens']> {
       const opened: unknown = await driver.open(config, dependencies);
-      const missing = methods[driver.kind].find((name) => typeof Object(opened)[name] !== 'function');
+      const missing = missingMethod(driver.kind, Object(opened));
       if (missing !== undefined) throw new Error(`what its 'open' gave has no method '${missing}'`);
       return opened as DriverKinds[K]['opens'];
     },

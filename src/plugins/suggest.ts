@@ -34,8 +34,22 @@ function editDistance(a: string, b: string): number {
 
 const at = (row: readonly number[], index: number) => row[index] ?? 0;
 
-/** ` (did you mean 'x'?)`, or nothing. */
+/** What people write for a type: the program that it speaks to. */
+const otherNames: Readonly<Record<string, string>> = {
+  containerd: 'cri',
+  'cri-o': 'cri',
+  crio: 'cri',
+  'cri-dockerd': 'cri',
+  dockerd: 'docker',
+  'docker-engine': 'docker',
+  moby: 'docker',
+};
+
+/** `, did you mean 'x'?`, or nothing. */
 export function didYouMean(word: string, known: Iterable<string>): string {
-  const suggestion = suggest(word, known);
+  const words = [...known];
+  const other = Object.hasOwn(otherNames, word) ? otherNames[word] : undefined;
+  if (other !== undefined && words.includes(other)) return `; '${other}' is for ${word}`;
+  const suggestion = suggest(word, words);
   return suggestion === undefined ? '' : `, did you mean '${suggestion}'?`;
 }

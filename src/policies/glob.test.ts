@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Principal } from '../contracts/principal.js';
+import { globAttributes, parseGlob, type RepositoryGlob } from '../reference/repository-glob.js';
 import { isRepositoryComponent } from '../reference/repository-name.js';
-import { globAttributes, matchesGlob, parseGlob, type RepositoryGlob } from './glob.js';
+import { matchesGlob } from './glob.js';
 
 function glob(text: string): RepositoryGlob {
   const parsed = parseGlob(text);

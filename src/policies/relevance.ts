@@ -1,6 +1,6 @@
 import type { Principal } from '../contracts/principal.js';
+import { globAttributes } from '../reference/repository-glob.js';
 import type { Sights } from './condition/sights.js';
-import { globAttributes } from './glob.js';
 import type { Rule } from './rule.js';
 
 /** What rules of one verifier's principals speak of. */

@@ -1,4 +1,4 @@
-import type { RepositoryGlob } from './glob.js';
+import type { RepositoryGlob } from '../reference/repository-glob.js';
 import type { Rule } from './rule.js';
 
 /** A rule, and those of its patterns by which it stands in an index. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { parseGlob, type RepositoryGlob } from '../reference/repository-glob.js';
 import { readableFile } from '../settings/file-path.js';
 import { Condition } from './condition/condition.js';
-import { parseGlob, type RepositoryGlob } from './glob.js';
 
 const globSchema = z
   .string({ error: "expected a repository pattern such as 'team/**'" })

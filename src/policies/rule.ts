@@ -1,7 +1,7 @@
 import type { AttributeValue, Principal } from '../contracts/principal.js';
+import type { RepositoryGlob } from '../reference/repository-glob.js';
 import type { Action } from '../reference/scope.js';
 import type { Condition } from './condition/condition.js';
-import type { RepositoryGlob } from './glob.js';
 import type { RuleConfig } from './rule-schema.js';
 
 /** Whom a rule is for; of one verifier each. */

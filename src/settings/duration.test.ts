@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { duration, milliseconds, printDuration } from './duration.js';
+import { duration, printDuration } from './duration.js';
+import { milliseconds } from './duration-text.js';
 
 describe('duration', () => {
   it('what is printed is parsed to the same', () => {

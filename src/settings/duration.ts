@@ -1,7 +1,5 @@
 import { z } from 'zod';
-
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-const grammar = /^(\d+)(ms|s|m|h|d)$/;
+import { durationGrammar as grammar, milliseconds, units } from './duration-text.js';
 
 /** A length of time in a configuration, such as `30s`, `5m`, `12h` or `30d`. Parses to milliseconds. */
 export function duration(limits: { readonly min?: string; readonly max?: string } = {}) {
@@ -17,12 +15,6 @@ export function duration(limits: { readonly min?: string; readonly max?: string 
     }, `expected ${expected}`)
     .transform(milliseconds)
     .meta({ title: 'duration' });
-}
-
-/** Milliseconds of a duration that matches the grammar; 0 for any other text. */
-export function milliseconds(text: string): number {
-  const match = grammar.exec(text);
-  return match ? Number(match[1]) * units[match[2] as keyof typeof units] : 0;
 }
 
 /** Writes milliseconds as a person would: in the largest unit that needs no fraction. */

@@ -34,9 +34,14 @@ export class NamePattern {
   }
 }
 
+/** What YAML reads as something else than the text it looks like: `1`, `true`, `1.20`. */
+const isBareScalar = (input: unknown) => typeof input === 'number' || typeof input === 'boolean';
+
 export const namePattern = () =>
   z
-    .string({ error: expected })
+    .string({
+      error: ({ input }) => (isBareScalar(input) ? 'expected a text: write it in quotes' : expected),
+    })
     .min(1, expected)
     .max(255, expected)
     .transform((text) => new NamePattern(text))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { digestOf } from '../reference/digest.js';
 import { parseImageReference } from '../reference/image-reference.js';
 import { parseScope } from '../reference/scope.js';
 import { Secret } from '../secret.js';
@@ -110,10 +111,12 @@ describeRuntimeConformance(
   'fake',
   async () => ({
     runtime: new FakeRuntime({
-      'registry.example.com/my/app:v1': {},
+      'registry.example.com/my/app:v1': { digest: digestOf(Buffer.from('app')) },
+      'registry.example.com/my/app:latest': { digest: digestOf(Buffer.from('app')) },
       'registry.example.com/my/secret:v1': { credential: 'ann:secret' },
     }),
     image: parseImageReference('registry.example.com/my/app:v1'),
+    twin: parseImageReference('registry.example.com/my/app:latest'),
     absent: parseImageReference('registry.example.com/my/app:v2'),
     guarded: {
       image: parseImageReference('registry.example.com/my/secret:v1'),

@@ -24,7 +24,7 @@ export function userNameFor(name: string): string {
 
 /** One word of a POSIX shell. */
 export function shellWord(text: string): string {
-  return /^[A-Za-z0-9][A-Za-z0-9_.@:+-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return /^[A-Za-z0-9/][A-Za-z0-9_./@:+-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** @param host with its port, as clients name it */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Credential } from '../../contracts/credential-source.js';
-import type { Runtime } from '../../contracts/runtime.js';
+import type { PullProgress, Runtime } from '../../contracts/runtime.js';
+import { type Digest, parseDigest } from '../../reference/digest.js';
 import { type ImageReference, printImageReference } from '../../reference/image-reference.js';
 import {
   closesTwice,
@@ -17,6 +18,8 @@ export interface RuntimeSubject {
   readonly runtime: Runtime;
   /** Of the registry, with a tag; not pulled yet. */
   readonly image: ImageReference;
+  /** The same image of the same repository, by another tag. */
+  readonly twin?: ImageReference;
   /** A tag or a repository that its registry does not have. */
   readonly absent: ImageReference;
   /** An image of a registry that cannot be reached. */
@@ -40,7 +43,7 @@ export function describeRuntimeConformance(
   suite(
     `Runtime conformance: ${name}`,
     closing(make, ({ runtime }) => runtime),
-    { ...images, ...failures },
+    { ...images, ...names, ...removals, ...failures },
     without,
   );
 }
@@ -90,6 +93,120 @@ const images: Record<string, SubjectTest<RuntimeSubject>> = {
   },
 };
 
+const noTwin = 'the subject names no twin: leave this test out by name';
+
+const names: Record<string, SubjectTest<RuntimeSubject>> = {
+  'an image is found by its id without the algorithm, and by the beginning of it': async ({
+    runtime,
+    image,
+  }) => {
+    const id = await runtime.pull(image, o);
+    const hex = id.slice(id.indexOf(':') + 1);
+    for (const other of [hex, hex.slice(0, 12), id.slice(0, -20)]) {
+      assert.equal((await runtime.status(other, o))?.id, id, other);
+      const listed = await runtime.list({ ...o, image: other });
+      assert.deepEqual(
+        listed.map((one) => one.id),
+        [id],
+        other,
+      );
+    }
+    await runtime.remove(hex.slice(0, 12), o);
+    assert.equal(await runtime.status(id, o), undefined);
+  },
+  'an image that was pulled by its digest has no tag; the digest counts, whatever tag stands beside it':
+    async ({ runtime, image }) => {
+      const digest = await digestOfPulled(runtime, image);
+      const { repository } = image;
+      const byDigest = { repository, digest };
+      const id = await runtime.pull(byDigest, o);
+      const found = await runtime.status(printImageReference(byDigest), o);
+      assert.ok(found, 'the image is absent');
+      assert.deepEqual([found.id, found.repoTags], [id, []]);
+      assert.deepEqual(found.repoDigests, [printImageReference(byDigest)]);
+      const both = { ...image, digest };
+      assert.equal(await runtime.pull(both, o), id);
+      assert.equal((await runtime.status(printImageReference(both), o))?.id, id);
+      assert.equal(await runtime.status(printImageReference(image), o), undefined);
+      assert.equal((await runtime.status(digest, o))?.id, id);
+      await runtime.remove(printImageReference(both), o);
+      assert.equal(await runtime.status(id, o), undefined);
+    },
+  'what no image can be called is not there': async ({ runtime }) => {
+    for (const text of ['', 'UPPER/case', '../../info', 'a b', '<none>:<none>', '?', 'x'.repeat(5000)]) {
+      assert.equal(await runtime.status(text, o), undefined, text);
+      assert.deepEqual(await runtime.list({ ...o, image: text }), [], text);
+      await runtime.remove(text, o);
+    }
+  },
+  'it tells how far a pull is': async ({ runtime, image }) => {
+    const told: PullProgress[] = [];
+    const id = await runtime.pull(image, { ...o, onProgress: (progress) => told.push(progress) });
+    const last = told.at(-1);
+    assert.ok(last, 'nothing was told');
+    assert.ok(last.layers.total > 0, 'no layer');
+    assert.equal(last.layers.done, last.layers.total, 'the last word is not the whole');
+    await runtime.remove(id, o);
+  },
+};
+
+const removals: Record<string, SubjectTest<RuntimeSubject>> = {
+  'one image of two tags is listed once, with both': async ({ runtime, image, twin }) => {
+    assert.ok(twin, noTwin);
+    const id = await runtime.pull(image, o);
+    assert.equal(await runtime.pull(twin, o), id);
+    const both = [image, twin].map(printImageReference).sort();
+    const listed = (await runtime.list(o)).filter((one) => one.id === id);
+    assert.deepEqual(
+      listed.map(({ repoTags }) => [...repoTags].sort()),
+      [both],
+    );
+    for (const name of both) {
+      const [one] = await runtime.list({ ...o, image: name });
+      assert.deepEqual([...(one?.repoTags ?? [])].sort(), both, name);
+    }
+    await runtime.remove(id, o);
+  },
+  'to remove one tag, digest, id or beginning of it is to remove all of the image': async ({
+    runtime,
+    image,
+    twin,
+  }) => {
+    assert.ok(twin, noTwin);
+    const [name, other] = [printImageReference(image), printImageReference(twin)];
+    const forms: readonly ((id: string, digest: string) => string)[] = [
+      () => name,
+      () => other,
+      (_, digest) => `${name.slice(0, name.lastIndexOf(':'))}@${digest}`,
+      (id) => id,
+      (id) => id.slice(id.indexOf(':') + 1).slice(0, 12),
+    ];
+    for (const form of forms) {
+      const id = await runtime.pull(image, o);
+      await runtime.pull(twin, o);
+      const [digest = ''] = (await runtime.status(id, o))?.repoDigests ?? [];
+      const removed = form(id, digest.slice(digest.indexOf('@') + 1));
+      await runtime.remove(removed, o);
+      for (const gone of [id, name, other]) {
+        assert.equal(await runtime.status(gone, o), undefined, `${gone} after ${removed}`);
+      }
+    }
+  },
+  'five who remove the same at once all succeed': async ({ runtime, image }) => {
+    const id = await runtime.pull(image, o);
+    await Promise.all(Array.from({ length: 5 }, () => runtime.remove(id, o)));
+    assert.equal(await runtime.status(id, o), undefined);
+  },
+};
+
+/** Pulls the image, and removes it again. */
+async function digestOfPulled(runtime: Runtime, image: ImageReference): Promise<Digest> {
+  const id = await runtime.pull(image, o);
+  const [name = ''] = (await runtime.status(id, o))?.repoDigests ?? [];
+  await runtime.remove(id, o);
+  return parseDigest(name.slice(name.indexOf('@') + 1));
+}
+
 const failures: Record<string, SubjectTest<RuntimeSubject>> = {
   'an image that its registry does not have is unknown': async ({ runtime, absent }) => {
     await rejectsWith(() => runtime.pull(absent, o), 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN');
@@ -108,6 +225,15 @@ const failures: Record<string, SubjectTest<RuntimeSubject>> = {
     assert.equal((await runtime.status(printImageReference(image), o))?.id, id);
     await runtime.remove(id, o);
   },
+  'an image that is there, and is refused now, is refused': async ({ runtime, guarded }) => {
+    assert.ok(guarded, 'the subject names none: leave this test out by name');
+    const { image, credential, wrong } = guarded;
+    const id = await runtime.pull(image, { ...o, credential });
+    await rejectsWith(() => runtime.pull(image, o), 'UNAUTHORIZED', 'NAME_UNKNOWN');
+    await rejectsWith(() => runtime.pull(image, { ...o, credential: wrong }), 'UNAUTHORIZED', 'NAME_UNKNOWN');
+    await runtime.remove(id, o);
+  },
+  'it answers': ({ runtime }) => runtime.ping(o),
   'an aborted call rejects with the reason': async ({ runtime, image }) => {
     const name = printImageReference(image);
     await rejectsWhenAborted((aborted) => runtime.pull(image, aborted));
@@ -115,6 +241,7 @@ const failures: Record<string, SubjectTest<RuntimeSubject>> = {
     await rejectsWhenAborted((aborted) => runtime.list(aborted));
     await rejectsWhenAborted((aborted) => runtime.remove(name, aborted));
     await rejectsWhenAborted((aborted) => runtime.fsInfo(aborted));
+    await rejectsWhenAborted((aborted) => runtime.ping(aborted));
   },
   'it can be closed twice': ({ runtime }) => closesTwice(runtime),
 };
