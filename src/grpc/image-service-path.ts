@@ -1,0 +1,2 @@
+/** Before the name of a method. */
+export const imageServicePath = '/runtime.v1.ImageService/';
