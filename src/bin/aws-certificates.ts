@@ -6,10 +6,10 @@ import { proxyUrl } from '../settings/proxy-url.js';
 import { isSecureUrl } from '../settings/secure-url.js';
 import { CertificateDirectory } from './aws-certificates/certificate-directory.js';
 import { type RegionsPage, RegionsPageError, readRegionsPage } from './aws-certificates/regions-page.js';
+import { CommandFailure } from './command-failure.js';
 import type { CommandProcess } from './command-process.js';
 import { exitCodes } from './exit.js';
-import { QuestionError } from './explain.js';
-import { CommandFailure } from './failure.js';
+import { QuestionError } from './question-error.js';
 import { textTable } from './text-table.js';
 
 /** The page as Markdown; without `.md` it is HTML, which is read as well. */

@@ -5,9 +5,9 @@ import { forgotten, inOrder, isProof, json, readBinding, table } from './binding
 import type { CommandProcess } from './command-process.js';
 import { configOption } from './config-option.js';
 import { exitCodes } from './exit.js';
-import { QuestionError } from './explain.js';
 import { withState } from './guest-state.js';
-import type { Surroundings } from './open-parts.js';
+import type { Surroundings } from './opener.js';
+import { QuestionError } from './question-error.js';
 import { requireConfiguration } from './serve.js';
 import { printable } from './text-table.js';
 

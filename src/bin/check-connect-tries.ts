@@ -1,6 +1,7 @@
 import type { Configuration, ConfiguredCredential, ConfiguredUpstream } from '../config/configuration.js';
 import type { Log, ProbeOptions, ProbeStep, Upstream } from '../contracts/index.js';
-import { Opener, openUpstreams, type Surroundings } from './open-parts.js';
+import { openUpstreams } from './open-parts.js';
+import { Opener, type Surroundings } from './opener.js';
 
 /** How an upstream was got in at with one of its credentials. */
 export interface Connection {

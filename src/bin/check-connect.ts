@@ -3,9 +3,9 @@ import { duration } from '../settings/duration.js';
 import { connectionReport, hasFailed } from './check-connect-table.js';
 import { tryConnections } from './check-connect-tries.js';
 import { exitCodes, fail } from './exit.js';
-import { QuestionError } from './explain.js';
-import type { Surroundings } from './open-parts.js';
-import { stopSignal } from './serve.js';
+import type { Surroundings } from './opener.js';
+import { QuestionError } from './question-error.js';
+import { stopSignal } from './signals.js';
 
 const defaultTimeout = '30s';
 

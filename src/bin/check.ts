@@ -7,16 +7,9 @@ import { certificateWarning } from './certificate-life.js';
 import { credentialProblems, type UpstreamRemark, upstreamWarnings } from './check-upstreams.js';
 import { groupWarnings } from './group-warnings.js';
 import { machineWarnings } from './machine-warnings.js';
-import {
-  Opener,
-  OpeningError,
-  openIssuer,
-  openPolicy,
-  openUpstreams,
-  openVerifier,
-  type Surroundings,
-} from './open-parts.js';
+import { openIssuer, openPolicy, openUpstreams, openVerifier } from './open-parts.js';
 import { openClientSecret, providerOf } from './open-sign-in.js';
+import { Opener, OpeningError, type Surroundings } from './opener.js';
 import { readTlsFiles } from './tls-files.js';
 
 /**

@@ -13,7 +13,7 @@ import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type MemoryRegistry, startMemoryRegistry, tinyImage } from '../testing/index.js';
 import { exitCodes, fail } from './exit.js';
 import { type RunningProxy, startProxy } from './running-proxy.js';
-import { stopSignal, stopWhenAsked } from './serve.js';
+import { stopSignal, stopWhenAsked } from './signals.js';
 
 /** 5000, the registries' usual port, belongs to AirPlay on a Mac. */
 const defaultPort = '5050';

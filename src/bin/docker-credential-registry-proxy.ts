@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
-import { HelperError } from './credential-helper/protocol.js';
 import { runHelper } from './credential-helper/run.js';
+import { HelperError } from './one-question/helper-error.js';
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

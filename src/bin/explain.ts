@@ -8,8 +8,10 @@ import type { RouteTable } from '../routing/route-table.js';
 import { parseInstant } from '../settings/instant.js';
 import { findPlace, NoPlaceError, type Place } from './asked-place.js';
 import { principalOf } from './asked-principal.js';
-import { Opener, openPolicy, openUpstreams, routeTable, type Surroundings } from './open-parts.js';
+import { openPolicy, openUpstreams, routeTable } from './open-parts.js';
+import { Opener, type Surroundings } from './opener.js';
 import { wantedFor } from './policy-tests.js';
+import { QuestionError } from './question-error.js';
 import { hasConditionFor, rulesFor } from './rules-for.js';
 
 export interface Question {
@@ -28,11 +30,6 @@ export interface Question {
 }
 
 const defaultAddress = '127.0.0.1';
-
-/** A question that makes no sense; the message is for the user. */
-export class QuestionError extends Error {
-  override readonly name = 'QuestionError';
-}
 
 /**
  * Which rule decides, and where the request would be sent. Asks no verifier and no upstream.

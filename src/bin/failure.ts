@@ -1,20 +1,9 @@
 import { CommanderError } from 'commander';
 import { describeError } from '../errors.js';
+import { CommandFailure } from './command-failure.js';
 import { exitCodes } from './exit.js';
-import { QuestionError } from './explain.js';
-import { OpeningError } from './open-parts.js';
-
-/** Ends a command. The message is for standard error. */
-export class CommandFailure extends Error {
-  override readonly name = 'CommandFailure';
-  readonly code: number;
-
-  /** @param code one of `exitCodes` */
-  constructor(message: string, code: number, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
+import { OpeningError } from './opener.js';
+import { QuestionError } from './question-error.js';
 
 /** What a command that threw this tells, and its exit code. Where `message` is absent it was told already. */
 export function failureOf(error: unknown): { readonly message?: string; readonly code: number } {

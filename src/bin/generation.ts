@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import type { Configuration } from '../config/configuration.js';
 import type { Closable, StateStore, TokenIssuer, Verifier } from '../contracts/index.js';
 import { CacheVerifier } from '../decorators/cache-verifier.js';
@@ -8,40 +7,30 @@ import { LimitedVerifier } from '../decorators/limit-usernames.js';
 import { MeteredVerifier } from '../decorators/meter-verifier.js';
 import { OwnTokensVerifier } from '../decorators/own-tokens.js';
 import { ThrottleMemory, ThrottleVerifier } from '../decorators/throttle-verifier.js';
-import { describeError } from '../errors.js';
 import type { FrontParts } from '../http/front-server.js';
-import { type AuditLog, openAuditLog } from '../observability/audit-log.js';
 import { Catalog } from '../proxy/catalog.js';
 import { RegistryService } from '../proxy/registry-service.js';
 import { AddressRanges } from '../settings/address-range.js';
 import { RefreshTokens } from '../token/refresh-tokens.js';
 import { TokenService } from '../token/token-service.js';
+import type { Succeeding } from './generation-succession.js';
+import { openAudit } from './open-audit.js';
 import {
-  type Opened,
   type OpenedUpstream,
-  Opener,
-  OpeningError,
   openIssuer,
   openPolicy,
   openState,
   openUpstreams,
   openVerifier,
   routeTable,
-  type Surroundings,
 } from './open-parts.js';
 import { openSignIn, type SignIn } from './open-sign-in.js';
+import { type Opened, Opener, type Surroundings } from './opener.js';
 import { PartPool } from './part-pool.js';
 
 /** What one configuration was made into. */
-export interface Generation {
-  readonly configuration: Configuration;
+export interface Generation extends Succeeding<Configuration> {
   readonly front: FrontParts;
-  /** Gets the credentials for its upstreams before they are needed. For the one that serves; harmless when called again. */
-  keepReady(): void;
-  /** Opens anew the files it writes that may have been renamed. Never throws and never waits. */
-  reopenFiles(): void;
-  /** Closes what no other generation uses. Never rejects. */
-  close(): Promise<void>;
 }
 
 /** What all generations share. */
@@ -69,7 +58,7 @@ export class Generations {
   async open(configuration: Configuration): Promise<Generation> {
     const opener = new Opener(configuration, this.#surroundings, this.#pool);
     try {
-      const audit = await this.#openAudit(opener, configuration);
+      const audit = await openAudit(opener, configuration, this.#surroundings);
       const state = await openState(opener, configuration);
       const upstreams = await openUpstreams(opener, configuration);
       const front = await this.#openFront(opener, configuration, state, upstreams);
@@ -85,18 +74,6 @@ export class Generations {
     } catch (error) {
       await opener.close();
       throw error;
-    }
-  }
-
-  /** The first to be opened, and so the last to be closed: requests write to it as they end. */
-  async #openAudit(opener: Opener, { audit, baseDirectory }: Configuration): Promise<AuditLog | undefined> {
-    if (audit === undefined) return undefined;
-    const file = audit.file && resolve(baseDirectory, audit.file.text);
-    const parts = { ...this.#surroundings, ...(file !== undefined && { file }) };
-    try {
-      return (await opener.share(['audit', file ?? null], () => openAuditLog(parts))).part;
-    } catch (error) {
-      throw new OpeningError('audit', describeError(error), { cause: error });
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Configuration } from '../config/configuration.js';
 import { MemoryStateStore } from '../state-stores/memory.js';
-import { Opener, openVerifier, type Surroundings } from './open-parts.js';
+import { openVerifier } from './open-parts.js';
+import { Opener, type Surroundings } from './opener.js';
 import { knownRules } from './rules-for.js';
 
 /**

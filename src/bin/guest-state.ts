@@ -1,6 +1,6 @@
 import type { Configuration } from '../config/configuration.js';
 import type { CallOptions, StateStore } from '../contracts/index.js';
-import { Opener, type Surroundings } from './open-parts.js';
+import { Opener, type Surroundings } from './opener.js';
 
 /** Milliseconds for a whole command: reading many thousand files takes its time. */
 const patience = 120_000;

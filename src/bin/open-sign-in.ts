@@ -9,7 +9,7 @@ import { PersonalAccessTokens } from '../sign-in/personal-access-tokens.js';
 import { RecheckByProvider, RecheckByVerifier } from '../sign-in/recheck.js';
 import { SignInService } from '../sign-in/sign-in-service.js';
 import { SignedInPeople } from '../sign-in/signed-in-people.js';
-import { type Opened, type Opener, OpeningError, type Surroundings } from './open-parts.js';
+import { type Opened, type Opener, OpeningError, type Surroundings } from './opener.js';
 
 /** The sign-in by browser, and the verifier of the tokens it gives. */
 export interface SignIn extends Closable {

@@ -8,8 +8,9 @@ import { formatProblem } from '../config/problem.js';
 import { FakeClock } from '../testing/fake-clock.js';
 import { FakeLog } from '../testing/fake-log.js';
 import { FakeMetrics } from '../testing/fake-metrics.js';
-import { explain, type Question, QuestionError } from './explain.js';
+import { explain, type Question } from './explain.js';
 import { failedPolicyTests } from './policy-tests.js';
+import { QuestionError } from './question-error.js';
 
 const configurationText = `
 externalUrl: https://docker.example.com

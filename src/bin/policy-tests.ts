@@ -6,7 +6,8 @@ import type { Action } from '../reference/scope.js';
 import type { RouteTable } from '../routing/route-table.js';
 import { findPlace, NoPlaceError, type Place } from './asked-place.js';
 import { principalOf } from './asked-principal.js';
-import { Opener, openPolicy, openUpstreams, routeTable, type Surroundings } from './open-parts.js';
+import { openPolicy, openUpstreams, routeTable } from './open-parts.js';
+import { Opener, type Surroundings } from './opener.js';
 
 /** How long the policy may take for one of them, in milliseconds. */
 const timeLimit = 10_000;

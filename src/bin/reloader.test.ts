@@ -25,8 +25,8 @@ async function start(t: TestContext, meanwhile: (file: string) => void) {
     meanwhile(file);
     throw new Error('it cannot be opened');
   };
-  const proxy = { configuration: loaded.configuration, reload };
-  const reloader = new Reloader({ proxy, log, metrics: new FakeMetrics() });
+  const served = { configuration: loaded.configuration, reload };
+  const reloader = new Reloader({ served, load: loadConfiguration, log, metrics: new FakeMetrics() });
   t.after(() => reloader.close());
   return { reloader, log };
 }

@@ -1,19 +1,39 @@
-import { changedSettings } from '../config/changed-settings.js';
-import type { Configuration } from '../config/configuration.js';
-import { loadConfiguration } from '../config/load.js';
-import { formatProblem } from '../config/problem.js';
+import { type ComparedConfiguration, changedSettings } from '../config/changed-settings.js';
+import { formatProblem, type Problem } from '../config/problem.js';
 import type { Log, Metrics } from '../contracts/index.js';
 import { describeError } from '../errors.js';
 import { fileMarks } from './file-marks.js';
-import { OpeningError } from './open-parts.js';
-import { type RunningProxy, StoppedError } from './running-proxy.js';
+import { OpeningError } from './opener.js';
+import { StoppedError } from './stopped-error.js';
 
-export interface ReloaderParts {
-  readonly proxy: Pick<RunningProxy, 'configuration' | 'reload'>;
+/** What a configuration is to who looks whether its files have changed. */
+export interface WatchedConfiguration extends ComparedConfiguration {
+  /** Absolute. */
+  readonly file: string;
+}
+
+/** What serves by a configuration. */
+export interface Served<C> {
+  /** What it serves now. */
+  readonly configuration: C;
+  /**
+   * @returns the settings that are left as they were until a restart
+   * @throws OpeningError or an Error with a one-line message, and StoppedError; the earlier configuration stays then
+   */
+  reload(configuration: C): Promise<readonly string[]>;
+}
+
+export type LoadConfiguration<C> = (
+  file: string,
+) => Promise<{ readonly configuration: C } | { readonly problems: readonly Problem[] }>;
+
+export interface ReloaderParts<C extends WatchedConfiguration> {
+  readonly served: Served<C>;
+  readonly load: LoadConfiguration<C>;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Told of each configuration that was taken. */
-  readonly onApplied?: (configuration: Configuration) => void;
+  readonly onApplied?: (configuration: C) => void;
 }
 
 /** Milliseconds between two looks at the files; a change counts when two looks in a row see the same. */
@@ -27,9 +47,9 @@ const maxTold = 20;
 
 type Occasion = 'file' | 'signal';
 
-/** Takes over a changed configuration while the proxy serves; a bad one is reported, and the earlier one stays. */
-export class Reloader {
-  readonly #parts: ReloaderParts;
+/** Takes over a changed configuration while the program serves; a bad one is reported, and the earlier one stays. */
+export class Reloader<C extends WatchedConfiguration> {
+  readonly #parts: ReloaderParts<C>;
   readonly #metrics: ReturnType<typeof reloadMetrics>;
   #last: Promise<void> = Promise.resolve();
   /** Of the files as they were when they were last read. Empty: they are to be read in any case. */
@@ -41,7 +61,7 @@ export class Reloader {
   #problem: string | undefined;
   #isClosed = false;
 
-  constructor(parts: ReloaderParts) {
+  constructor(parts: ReloaderParts<C>) {
     this.#parts = parts;
     this.#metrics = reloadMetrics(parts.metrics);
     this.#metrics.success.set({}, 1);
@@ -91,7 +111,7 @@ export class Reloader {
   }
 
   #watched(): readonly string[] {
-    const { file, namedFiles } = this.#parts.proxy.configuration;
+    const { file, namedFiles } = this.#parts.served.configuration;
     return [file, ...namedFiles.map(({ path }) => path), ...this.#wanted];
   }
 
@@ -116,17 +136,23 @@ export class Reloader {
     }
   }
 
-  /** @throws BadConfiguration, and what `RunningProxy.reload` throws */
+  /** @throws BadConfiguration, and what `reload` throws */
   async #takeOver(): Promise<{ readonly changed: readonly string[]; readonly later: readonly string[] }> {
-    const { proxy, onApplied } = this.#parts;
-    const next = await load(proxy.configuration.file);
-    const changed = changedSettings(proxy.configuration, next);
+    const { served, onApplied } = this.#parts;
+    const next = await this.#load(served.configuration.file);
+    const changed = changedSettings(served.configuration, next);
     this.#wanted = next.namedFiles.map(({ path }) => path);
     if (changed.length === 0) return { changed, later: [] };
-    const later = await proxy.reload(next);
+    const later = await served.reload(next);
     this.#wanted = [];
     onApplied?.(next);
     return { changed, later };
+  }
+
+  async #load(file: string): Promise<C> {
+    const loaded = await this.#parts.load(file);
+    if ('problems' in loaded) throw new BadConfiguration(loaded.problems.map(formatProblem));
+    return loaded.configuration;
   }
 
   #tellApplied(because: Occasion, changed: readonly string[], later: readonly string[]): void {
@@ -176,12 +202,6 @@ class BadConfiguration extends Error {
     super('bad configuration');
     this.problems = problems;
   }
-}
-
-async function load(file: string): Promise<Configuration> {
-  const loaded = await loadConfiguration(file);
-  if ('problems' in loaded) throw new BadConfiguration(loaded.problems.map(formatProblem));
-  return loaded.configuration;
 }
 
 /** An OpeningError says it all in its message; its cause is for debuggers. */

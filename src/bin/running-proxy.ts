@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../config/configuration.js';
+import type { Log } from '../contracts/index.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type Generation, type GenerationSurroundings, Generations } from './generation.js';
+import { GenerationSuccession } from './generation-succession.js';
 import { type BoundAddress, Servers } from './servers.js';
+import { StoppedError } from './stopped-error.js';
 
 /** A proxy that is serving. */
 export interface RunningProxy {
@@ -28,18 +31,6 @@ export interface RunningProxy {
 }
 
 export type ProxySurroundings = GenerationSurroundings & { readonly metrics: PrometheusMetrics };
-
-/** Nothing is begun any more: the proxy was asked to stop. */
-export class StoppedError extends Error {
-  override readonly name = 'StoppedError';
-
-  constructor() {
-    super('the proxy stops');
-  }
-}
-
-/** Milliseconds at the end for whoever was cut to let go of what he holds. */
-const letGoTime = 2_000;
 
 /**
  * Opens everything a configuration names, and only then listens: nobody is served with half of it.
@@ -70,29 +61,24 @@ export async function startProxy(
 class ServingProxy implements RunningProxy {
   readonly #generations: Generations;
   readonly #servers: Servers;
-  readonly #surroundings: ProxySurroundings;
-  readonly #inUse: ReturnType<ProxySurroundings['metrics']['gauge']>;
-  /** Earlier generations that requests still need, and when they do not any more. */
-  readonly #retiring = new Map<Generation, Promise<void>>();
-  #generation: Generation;
-  #reloading: Promise<unknown> = Promise.resolve();
-  #stopped: Promise<void> | undefined;
+  readonly #log: Log;
+  readonly #succession: GenerationSuccession<Configuration, Generation>;
 
   constructor(
     generations: Generations,
     generation: Generation,
     servers: Servers,
-    surroundings: ProxySurroundings,
+    { log, metrics }: ProxySurroundings,
   ) {
     this.#generations = generations;
-    this.#generation = generation;
     this.#servers = servers;
-    this.#surroundings = surroundings;
-    this.#inUse = surroundings.metrics.gauge(
-      'configurations_in_use',
-      'The configuration that is served, and earlier ones that requests under way still need',
-    );
-    this.#countInUse();
+    this.#log = log;
+    this.#succession = new GenerationSuccession(generation, {
+      open: (configuration) => generations.open(configuration),
+      adjust: (configuration) => servers.adjust(configuration),
+      use: ({ front }) => servers.front.use(front),
+      metrics,
+    });
   }
 
   get address() {
@@ -105,82 +91,30 @@ class ServingProxy implements RunningProxy {
     return this.#servers.redirectAddress;
   }
   get configuration() {
-    return this.#generation.configuration;
+    return this.#succession.current.configuration;
   }
   get openParts() {
     return this.#generations.openParts;
   }
 
   reload(configuration: Configuration): Promise<readonly string[]> {
-    const reload = this.#reload(configuration);
-    this.#reloading = reload.catch(() => undefined);
-    return reload;
+    return this.#succession.reload(configuration);
   }
 
   reopenFiles(): void {
-    for (const generation of [this.#generation, ...this.#retiring.keys()]) generation.reopenFiles();
+    this.#succession.reopenFiles();
   }
 
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
-    return this.#stopped;
+    const whenUnused = () => this.#servers.front.use(this.#succession.current.front);
+    return this.#succession.stop(() => this.#drain(), whenUnused);
   }
 
-  async #reload(configuration: Configuration): Promise<readonly string[]> {
-    this.#refuseWhenStopping();
-    const next = await this.#generations.open(configuration);
-    let later: readonly string[];
-    try {
-      this.#refuseWhenStopping();
-      later = await this.#servers.adjust(configuration);
-      this.#refuseWhenStopping();
-    } catch (error) {
-      await next.close();
-      throw error;
-    }
-    this.#retire(this.#generation, this.#servers.front.use(next.front));
-    this.#generation = next;
-    next.keepReady();
-    return later;
-  }
-
-  #refuseWhenStopping(): void {
-    if (this.#stopped !== undefined) throw new StoppedError();
-  }
-
-  #retire(earlier: Generation, unused: Promise<void>): void {
-    const retired = unused
-      .then(() => earlier.close())
-      .then(() => {
-        this.#retiring.delete(earlier);
-        this.#countInUse();
-      });
-    this.#retiring.set(earlier, retired);
-    this.#countInUse();
-  }
-
-  #countInUse(): void {
-    this.#inUse.set({}, 1 + this.#retiring.size);
-  }
-
-  async #stop(): Promise<void> {
+  async #drain(): Promise<void> {
     this.#servers.isReady = false;
-    const { drainDelay, drainTimeout } = this.#generation.configuration;
+    const { drainDelay, drainTimeout } = this.configuration;
     if (drainDelay > 0) await sleep(drainDelay);
     const { cut } = await this.#servers.drain(drainTimeout);
-    if (cut > 0) {
-      this.#surroundings.log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
-    }
-    await this.#lettingGo();
-    for (const generation of [...this.#retiring.keys(), this.#generation]) await generation.close();
-  }
-
-  /** A reload that was begun closes what it opened, and what was cut still writes its lines into the logs. */
-  async #lettingGo(): Promise<void> {
-    const over = new AbortController();
-    const unused = this.#servers.front.use(this.#generation.front);
-    const late = sleep(letGoTime, undefined, { signal: over.signal }).catch(() => undefined);
-    await Promise.race([Promise.all([this.#reloading, unused, ...this.#retiring.values()]), late]);
-    over.abort();
+    if (cut > 0) this.#log.warn({ requests: cut }, 'requests cut: they did not finish in drainTimeout');
   }
 }

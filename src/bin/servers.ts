@@ -62,7 +62,7 @@ export class Servers {
     const { log, metrics, clock } = this.#surroundings;
     if (tls) this.#use(await readTlsFiles(tls, baseDirectory));
     if (admin) {
-      const handle = adminHandler({ metrics, isReady: () => this.isReady });
+      const handle = adminHandler({ metrics, unready: () => (this.isReady ? undefined : 'draining') });
       this.#admin = await Listener.open({ ...admin.listen, handle, metrics, log, name: 'admin' });
     }
     const shared = { ...boundsOf(this.#opened), metrics, log, clock };

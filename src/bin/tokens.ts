@@ -4,9 +4,9 @@ import type { CallOptions, Clock, Principal, StateStore } from '../contracts/ind
 import { PersonalTokensAdministration } from '../sign-in/personal-tokens-administration.js';
 import { RefreshTokensAdministration } from '../token/refresh-tokens-administration.js';
 import { configOption } from './config-option.js';
-import { QuestionError } from './explain.js';
 import { withState } from './guest-state.js';
-import type { Surroundings } from './open-parts.js';
+import type { Surroundings } from './opener.js';
+import { QuestionError } from './question-error.js';
 import { requireConfiguration } from './serve.js';
 import {
   inOrder,

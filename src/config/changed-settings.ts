@@ -5,11 +5,17 @@ import { printPath, type SettingPath } from './problem.js';
 /** Deeper differences are told by the setting they are in. */
 const maxDepth = 3;
 
+/** What two configurations are compared by. */
+export type ComparedConfiguration = Pick<Configuration, 'raw' | 'namedFiles'>;
+
 /**
  * What another configuration says differently, as places and never as values: `upstreams.gcr.url`, `policy[1].actions`,
  * and `verifiers[0].file` where that file's content is another one.
  */
-export function changedSettings(before: Configuration, after: Configuration): readonly string[] {
+export function changedSettings(
+  before: ComparedConfiguration,
+  after: ComparedConfiguration,
+): readonly string[] {
   const digests = new Map(before.namedFiles.map(({ setting, digest }) => [setting, digest]));
   const files = after.namedFiles.filter(({ setting, digest }) => (digests.get(setting) ?? digest) !== digest);
   return [...new Set([...differences(before.raw, after.raw, []), ...files.map(({ setting }) => setting)])];

@@ -43,6 +43,16 @@ export function filePathsIn(
   return entriesOf(value).flatMap(([key, inner]) => filePathsIn(inner, [...path, key]));
 }
 
+/** The files in parsed settings that hold a secret, with their places. */
+export function secretFilesIn(
+  value: unknown,
+  path: SettingPath = [],
+): readonly { readonly path: SettingPath; readonly file: FilePath }[] {
+  if (typeof value !== 'object' || value === null || path.length > maxDepth) return [];
+  if (isSecretSource(value)) return 'file' in value ? [{ path: [...path, 'file'], file: value.file }] : [];
+  return entriesOf(value).flatMap(([key, inner]) => secretFilesIn(inner, [...path, key]));
+}
+
 function entriesOf(value: object): readonly (readonly [string | number, unknown])[] {
   if (Array.isArray(value)) return value.map((inner: unknown, i) => [i, inner]);
   if (value instanceof Map) return [...value].map(([key, inner]) => [String(key), inner]);

@@ -3,7 +3,7 @@ import { describeError } from '../errors.js';
 import type { DriverMap } from '../plugins/driver-map.js';
 import { DriverError, loadDriver } from '../plugins/load-driver.js';
 import type { ConfiguredDriver } from './configuration.js';
-import { defaultTypes } from './core-schema.js';
+import { defaultTypes } from './default-types.js';
 import { type DriverSite, driverSites } from './driver-sites.js';
 import { parseSettings, topKeys } from './explain-issues.js';
 import { type Finding, printPath, type SettingPath } from './problem.js';

@@ -1,23 +1,17 @@
 import { z } from 'zod';
 import { addressRange } from '../settings/address-range.js';
 import { duration } from '../settings/duration.js';
-import { readableFile, writtenFile } from '../settings/file-path.js';
+import { readableFile } from '../settings/file-path.js';
 import { serverUrl } from '../settings/http-url.js';
 import { listenAddress } from '../settings/listen-address.js';
 import { namePattern } from '../settings/name-pattern.js';
 import { registryHostName } from '../settings/registry-host-name.js';
 import { repositoryPrefix } from '../settings/repository-prefix.js';
 import { secretSource } from '../settings/secret-source.js';
+import { defaultTypes } from './default-types.js';
+import { auditSettings, logSettings } from './log-settings.js';
 import { policyTestSchema } from './policy-test-schema.js';
-
-/** The types that drivers have where neither the configuration nor, for a credential, its upstream names one. */
-export const defaultTypes = {
-  upstream: 'registry',
-  'credential-source': 'anonymous',
-  policy: 'rules',
-  'token-issuer': 'jwt',
-  'state-store': 'memory',
-} as const;
+import { typeKeys } from './type-keys.js';
 
 const expectedHeader = 'expected the name of a header, such as x-forwarded-client-cert';
 /** Of a name of the operator's own. */
@@ -26,23 +20,6 @@ const expectedName = 'expected a name of lower-case letters, digits and hyphens,
 /** A name of the operator's own: an upstream's, a verifier's. */
 export const ownName = () =>
   z.string({ error: expectedName }).regex(nameGrammar, expectedName).max(64).meta({ title: 'name' });
-
-const expectedType = "expected the name of a driver's type";
-const moduleText =
-  'Instead of `type`: a JavaScript file (`./mine.js`) or an installed package that exports a `driver` of your own. It runs with all rights of this program.';
-
-function typeKeys(fallback?: string) {
-  const type = z.string({ error: expectedType }).min(1, expectedType);
-  return {
-    type: (fallback === undefined ? type.optional() : type.default(fallback)).describe('The driver.'),
-    module: z
-      .string({ error: 'expected a file name' })
-      .min(1, 'expected a file name')
-      .optional()
-      .meta({ title: 'file' })
-      .describe(moduleText),
-  };
-}
 
 /** The type is the upstream's to choose where it is not named. */
 const credential = z.looseObject(typeKeys());
@@ -301,23 +278,8 @@ export const coreSchema = z.strictObject({
     .describe(
       'Where refresh tokens are kept, and what a verifier remembers. Throttles are in the memory of each process.',
     ),
-  log: z
-    .strictObject({
-      level: z
-        .enum(['debug', 'info', 'warn', 'error'])
-        .default('info')
-        .describe('The least that is written, as JSON lines on standard output.'),
-    })
-    .prefault({})
-    .describe('Logging.'),
-  audit: z
-    .strictObject({
-      file: writtenFile()
-        .optional()
-        .describe('Where to; without it standard output. Opened anew after it was renamed, and on SIGHUP.'),
-    })
-    .optional()
-    .describe('Writes a JSON line for each pull, push, delete, login and refusal.'),
+  log: logSettings(),
+  audit: auditSettings('Writes a JSON line for each pull, push, delete, login and refusal.'),
   drainDelay: duration({ max: '10m' })
     .prefault('0s')
     .describe(

@@ -1,5 +1,5 @@
 import type { DriverKind } from '../contracts/driver.js';
-import { defaultTypes } from './core-schema.js';
+import { defaultTypes } from './default-types.js';
 import { isMapping } from './mapping.js';
 import type { SettingPath } from './problem.js';
 
@@ -24,6 +24,7 @@ export const coreKeys = {
   verifier: ['id', 'type', 'module', 'usernames'],
   policy: ['type', 'module', 'tests'],
   'token-issuer': ['type', 'module', 'services', 'refreshTokens'],
+  runtime: ['type', 'module'],
   'state-store': ['type', 'module'],
 } as const satisfies Record<DriverKind, readonly string[]>;
 
@@ -73,7 +74,7 @@ export function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): Dri
   const config = Object.fromEntries(Object.entries(entry).filter(([key]) => !own.includes(key)));
   const site = { kind, path, config, coreKeys: own };
   if (module !== undefined) return { ...site, choice: type === undefined ? { module } : { module, type } };
-  const isOpen = kind === 'verifier' || kind === 'credential-source';
+  const isOpen = kind === 'verifier' || kind === 'credential-source' || kind === 'runtime';
   const chosen = type ?? (isOpen ? undefined : defaultTypes[kind]);
   return chosen === undefined ? site : { ...site, choice: { type: chosen } };
 }

@@ -5,6 +5,8 @@ import { z } from 'zod';
 import type { DriverKind } from '../contracts/driver.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import { loadDriver } from '../plugins/load-driver.js';
+import { imageServiceJsonSchema } from './image-service/json-schema.js';
+import { exampleImageServiceConfiguration } from './image-service/reference-document.js';
 import { configurationJsonSchema, driverSettings, type JsonSchema } from './json-schema.js';
 import { exampleConfiguration } from './reference-document.js';
 
@@ -136,6 +138,36 @@ describe('the JSON Schema', async () => {
   it('refers to nothing outside itself', () => {
     assert.doesNotMatch(JSON.stringify(schema), /"\$ref"/);
   });
+});
+
+describe('the JSON Schema of kubelet-image-service', async () => {
+  const schema = await imageServiceJsonSchema();
+
+  it("accepts the reference's example", () =>
+    assert(accepts(schema, parse(exampleImageServiceConfiguration)), 'it is refused'));
+
+  it('accepts one for the credential provider alone, which has no runtime', () =>
+    assert(accepts(schema, parse('images: []')), 'it is refused'));
+
+  for (const [name, from, to] of [
+    ['an unknown key', 'listen:', 'listne: 1\nlisten:'],
+    ['a runtime with nothing in it', /runtime: .*\n/, 'runtime:\n'],
+    ['a runtime without a type', 'type: cri, ', ''],
+    ["another runtime's key", 'type: cri', 'type: cri, pinned: []'],
+    ['a type that is none', 'type: aws-identity', 'type: nosuch'],
+    ['a source without a type', 'type: aws-identity', ''],
+    ["another source's key", 'type: docker-config', 'type: anonymous'],
+    ['a rule without a pattern', 'match: docker.example.com/**, ', ''],
+    ['an unknown key of a rule', 'match: docker.example.com/**', 'match: docker.example.com/**, x: 1'],
+  ] as const) {
+    it(`refuses ${name}`, () => {
+      const text = exampleImageServiceConfiguration.replace(from, to);
+      assert.notEqual(text, exampleImageServiceConfiguration);
+      assert.ok(!accepts(schema, parse(text)), 'it is accepted');
+    });
+  }
+
+  it('describes every setting', () => checkSchema(schema, 'kubelet-image-service'));
 });
 
 describe('the settings of every driver', () => {

@@ -4,7 +4,8 @@ import { builtInDrivers } from '../plugins/built-in.js';
 import type { DriverMap } from '../plugins/driver-map.js';
 import { loadDriver } from '../plugins/load-driver.js';
 import { printDuration } from '../settings/duration.js';
-import { coreSchema, defaultTypes } from './core-schema.js';
+import { coreSchema } from './core-schema.js';
+import { defaultTypes } from './default-types.js';
 
 /** The parts of JSON Schema (draft 2020-12) that this program writes. */
 export interface JsonSchema {
@@ -47,19 +48,19 @@ export async function driverSettings(
   return await Promise.all(
     types.map(async (type) => {
       const driver: Driver = await loadDriver(kind, { type }, drivers);
-      const { $schema: _, ...schema } = print(driver.config);
+      const { $schema: _, ...schema } = printSchema(driver.config);
       return { type, isDefault: defaultTypeOf(kind) === type, schema };
     }),
   );
 }
 
 function defaultTypeOf(kind: DriverKind): string | undefined {
-  return kind === 'verifier' ? undefined : defaultTypes[kind];
+  return kind === 'verifier' || kind === 'runtime' ? undefined : defaultTypes[kind];
 }
 
 /** The program's own settings; entries that hold a driver allow any further keys here. */
 export function coreJsonSchema(): JsonSchema {
-  return print(coreSchema);
+  return printSchema(coreSchema);
 }
 
 /** A JSON Schema of the whole configuration file for editors, with the settings of every driver. */
@@ -117,8 +118,11 @@ async function policySchema(place: JsonSchema, drivers: DriverMap): Promise<Json
   return { ...descriptionOf(place), anyOf: [...lists, ...(entrySchema(mapping, others).anyOf ?? [])] };
 }
 
-/** One branch a driver, which refuses the keys of all others, and one for a module of which nothing is known. */
-function entrySchema(place: JsonSchema, settings: readonly DriverSettings[]): JsonSchema {
+/**
+ * An entry that chooses a driver: one branch a driver, which refuses the keys of all others, and one for a module of which
+ * nothing is known.
+ */
+export function entrySchema(place: JsonSchema, settings: readonly DriverSettings[]): JsonSchema {
   const { type: typeKey, module, ...own } = place.properties ?? {};
   const typeText = typeKey?.description;
   const required = (place.required ?? []).filter((key) => key !== 'type' && key !== 'module');
@@ -165,7 +169,8 @@ function descriptionOf({ description }: JsonSchema): JsonSchema {
   return description === undefined ? {} : { description };
 }
 
-function print(schema: z.ZodType): JsonSchema {
+/** What is put in, before defaults and transformations. */
+export function printSchema(schema: z.ZodType): JsonSchema {
   const printed = z.toJSONSchema(schema, {
     io: 'input',
     unrepresentable: 'any',

@@ -74,6 +74,7 @@ const drivers: DriverMap = {
     jwt: fake('token-issuer', 'jwt', z.strictObject({ ttl: duration({ min: '60s' }).prefault('5m') })),
   },
   upstream: { registry: fake('upstream', 'registry', z.strictObject({ url: z.string() })) },
+  runtime: {},
   'state-store': {
     memory: fake('state-store', 'memory', none),
     file: fake('state-store', 'file', z.strictObject({ path: ownDirectory() })),

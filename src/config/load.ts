@@ -23,12 +23,10 @@ import { credentialsOf } from './driver-sites.js';
 import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
 import { namedFiles } from './named-files.js';
+import { inOrder, placeOf } from './place-problems.js';
 import { withPolicyFile } from './policy-file.js';
-import { type Finding, formatProblem, type Problem, printPath, type SettingPath } from './problem.js';
+import { type Finding, type Problem, printPath } from './problem.js';
 import { readYamlFile, type YamlFile } from './yaml-file.js';
-
-/** More are not shown: by then the file is something else. */
-const maxProblems = 100;
 
 /**
  * Reads and checks a configuration: its own settings, those of every driver by the driver's own schema, what refers
@@ -95,15 +93,6 @@ export async function loadConfiguration(
   return { configuration: { ...composed, placeOf: (setting) => placeOf(setting, yaml) } };
 }
 
-/** @param first the file whose problems come before those of another one */
-function inOrder(problems: readonly Problem[], first: string): readonly Problem[] {
-  const once = new Map(problems.map((problem) => [formatProblem(problem), problem]));
-  const isOther = ({ file }: Problem) => Number(file !== first);
-  return [...once.values()]
-    .sort((a, b) => isOther(a) - isOther(b) || a.line - b.line || a.column - b.column)
-    .slice(0, maxProblems);
-}
-
 function compose(
   file: string,
   raw: unknown,
@@ -161,23 +150,6 @@ function compose(
     drainDelay: core.drainDelay,
     drainTimeout: core.drainTimeout,
   };
-}
-
-function placeOf(setting: string, yaml: YamlFile): Omit<Problem, 'message'> {
-  const { message: _, ...place } = yaml.problem({ path: nearest(setting, yaml.value, []), message: '' });
-  return { ...place, path: setting };
-}
-
-/** The path of a setting, or of the innermost one around it that is there. */
-function nearest(setting: string, value: unknown, path: SettingPath): SettingPath {
-  if (typeof value !== 'object' || value === null) return path;
-  for (const [name, inner] of Object.entries(value)) {
-    const next = [...path, Array.isArray(value) ? Number(name) : name];
-    const printed = printPath(next);
-    const isAround = setting.startsWith(printed) && /^(?:$|[.[])/.test(setting.slice(printed.length));
-    if (isAround) return nearest(setting, inner, next);
-  }
-  return path;
 }
 
 function policyTestSettings({ policy }: CoreSettings, yaml: YamlFile): readonly PolicyTestSetting[] {

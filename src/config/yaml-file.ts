@@ -96,7 +96,7 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
   problems.push(
     ...refusedNodes(document).map(({ offset, message }) => ({ file, ...place(offset), path: '', message })),
   );
-  if (problems.length > 0) return { problems };
+  if (problems.length > 0) return { problems: firstOfEachPlace(problems) };
   if (isEmpty(document)) return { problems: [{ file, ...place(0), path: '', message: 'the file is empty' }] };
   return {
     value: document.toJS({ maxAliasCount }) as unknown,
@@ -107,6 +107,12 @@ function parseYaml(file: string, text: string): YamlFile | { readonly problems: 
       message: finding.message,
     }),
   };
+}
+
+/** Of a bracket that is missing the parser complains once for each that stands open. */
+function firstOfEachPlace(problems: readonly Problem[]): readonly Problem[] {
+  const isSamePlace = (a: Problem, b: Problem) => a.line === b.line && a.column === b.column;
+  return problems.filter((one, i) => problems.findIndex((other) => isSamePlace(one, other)) === i);
 }
 
 /** Also where there are comments only. */

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { CommandProcess } from '../../src/bin/command-process.js';
 import { failureOf } from '../../src/bin/failure.js';
-import type { Surroundings } from '../../src/bin/open-parts.js';
+import type { Surroundings } from '../../src/bin/opener.js';
 import { FakeLog } from '../../src/testing/fake-log.js';
 import { FakeMetrics } from '../../src/testing/fake-metrics.js';
 import type { Ended } from './checking.js';

@@ -5,11 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Scope } from '../harness/index.js';
 
-const program = fileURLToPath(new URL('../../src/bin/docker-registry-proxy.ts', import.meta.url));
-
 type Line = Readonly<Record<string, unknown>>;
 
-/** `docker-registry-proxy serve` as a process of its own. */
+/** `docker-registry-proxy serve`, or that of another program of ours, as a process of its own. */
 export class Serving {
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
@@ -17,7 +15,8 @@ export class Serving {
   stderr = '';
 
   /** Killed at the end of the scope where it runs then. */
-  constructor(scope: Scope, file: string, env = process.env) {
+  constructor(scope: Scope, file: string, env = process.env, name = 'docker-registry-proxy') {
+    const program = fileURLToPath(new URL(`../../src/bin/${name}.ts`, import.meta.url));
     const child = spawn(process.execPath, ['--import', 'tsx', program, 'serve', '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,

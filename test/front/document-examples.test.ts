@@ -6,14 +6,17 @@ import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, stringify } from 'yaml';
 import { checkOpening, checkWarnings } from '../../src/bin/check.js';
+import { openingProblems } from '../../src/bin/image-service/check.js';
+import { imageServiceWarnings } from '../../src/bin/image-service/warnings.js';
 import { failedPolicyTests } from '../../src/bin/policy-tests.js';
+import { loadImageServiceConfiguration } from '../../src/config/image-service/load.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { formatProblem } from '../../src/config/problem.js';
 import { createAuthority } from '../../src/testing/certificates.js';
 import { FakeLog, FakeMetrics } from '../../src/testing/index.js';
 
-// `check` on every configuration that a document shows. What a block leaves out comes from the first block of its
-// document that says it, else from a frame.
+// `check` on every configuration that a document shows, of the program that it is for. What a block leaves out comes from
+// the first block of its document that says it, else from a frame.
 
 type Settings = Readonly<Record<string, unknown>>;
 
@@ -37,6 +40,11 @@ const frame: Settings = {
 };
 /** Of the document, where it says it, and else of no importance. */
 const inherited = [...Object.keys(frame), 'token'];
+
+/** The same for `kubelet-image-service`. */
+const imageServiceFrame: Settings = {
+  runtime: { type: 'cri', endpoint: 'unix:///run/containerd/containerd.sock' },
+};
 
 /** Files of other programs, by what no configuration of ours has. All that is none of these must be one of ours. */
 const foreign: Readonly<Record<string, (block: Settings) => boolean>> = {
@@ -84,6 +92,19 @@ function whole(settings: Settings, document: readonly Settings[]): Settings {
   };
 }
 
+/** By what it says; a few settings have the same name in both programs, and are of the one that the document is about. */
+function isOfImageService({ document }: Block, settings: Settings): boolean {
+  if ('runtime' in settings || 'images' in settings) return true;
+  return (
+    document.startsWith('docs/kubelet-image-service') && !Object.keys(frame).some((key) => key in settings)
+  );
+}
+
+function wholeOfNode(settings: Settings, document: readonly Settings[]): Settings {
+  const { runtime } = document.find((one) => 'runtime' in one) ?? imageServiceFrame;
+  return { runtime, ...settings };
+}
+
 const authority = await createAuthority({ notAfter: Date.now() + 366 * 86_400_000 });
 const contents: Readonly<Record<string, string>> = {
   ...{ crt: authority.certificate, pem: authority.certificate, key: authority.privateKey },
@@ -105,13 +126,30 @@ let count = 0;
 /** What `check` says. Files that the settings name are there, below the configuration's directory. */
 async function problemsOf(block: Block, document: readonly Block[]): Promise<readonly string[]> {
   const settings = settingsOf(block) ?? assert.fail(`not ours: ${block.at}`);
+  const isOfNode = isOfImageService(block, settings);
+  const others = document.flatMap((one) => {
+    const other = settingsOf(one);
+    return other !== undefined && isOfImageService(one, other) === isOfNode ? [other] : [];
+  });
+  const file = isOfNode
+    ? writeConfiguration(wholeOfNode(settings, others))
+    : writeConfiguration(whole(settings, others));
+  const policy = [block, ...document].find((one) => /^rules:/m.test(one.text));
+  writeFileSync(join(dirname(file), 'policy.yaml'), policy?.text ?? '');
+  return isOfNode ? imageServiceProblems(file) : proxyProblems(file);
+}
+
+/** @returns its path, in a directory of its own */
+function writeConfiguration(settings: Settings): string {
   const base = join(directory, String(count++));
-  const others = document.map(settingsOf).filter((one) => one !== undefined);
-  const text = stringify(whole(settings, others)).replace(/(?<=[\s"'])\/(?=(?:run|var|etc|usr)\/)/g, './');
-  const files = text.matchAll(/(?<=[\s"'])(?:\.\/)?(?:(?:run|usr)\/[\w./-]+|[\w./-]+\.([a-z]+))(?=["',\s])/g);
+  const text = stringify(settings).replace(/(?<=[\s"'])\/(?=(?:run|var|etc|usr)\/)/g, './');
+  const files = text.matchAll(
+    /(?<=[\s"'])(?:\.\/)?(?:(?:run|usr)\/[\w./-]+|etc\/kubelet-image-service\/[\w/-]+(?=["',\s])|[\w./-]+\.([a-z]+))(?=["',\s])/g,
+  );
   for (const [name, extension = ''] of files) {
     const known = name.includes('google') ? googleKey : contents[extension];
-    const other = name.includes('usr/') ? '#!/bin/sh\n' : name.includes('run/') ? 'secret\n' : undefined;
+    const secret = /(?:run|etc)\//.test(name) ? 'secret\n' : undefined;
+    const other = name.includes('usr/') ? '#!/bin/sh\n' : secret;
     const content = known ?? other;
     mkdirSync(dirname(join(base, name)), { recursive: true });
     if (content !== undefined) writeFileSync(join(base, name), content, { mode: 0o700 });
@@ -122,9 +160,11 @@ async function problemsOf(block: Block, document: readonly Block[]): Promise<rea
   }
   mkdirSync(join(base, 'var/lib/docker-registry-proxy'), { recursive: true });
   const file = join(base, 'config.yaml');
-  const policy = [block, ...document].find((one) => /^rules:/m.test(one.text));
-  writeFileSync(join(base, 'policy.yaml'), policy?.text ?? '');
   writeFileSync(file, text);
+  return file;
+}
+
+async function proxyProblems(file: string): Promise<readonly string[]> {
   const loaded = await loadConfiguration(file, undefined, {});
   if ('problems' in loaded) return loaded.problems.map(formatProblem);
   const { configuration } = loaded;
@@ -135,6 +175,19 @@ async function problemsOf(block: Block, document: readonly Block[]): Promise<rea
     ...(await checkWarnings(configuration, surroundings)),
     ...(await failedPolicyTests(configuration, surroundings)),
   ];
+}
+
+async function imageServiceProblems(file: string): Promise<readonly string[]> {
+  const loaded = await loadImageServiceConfiguration(file, undefined, {});
+  if ('problems' in loaded) return loaded.problems.map(formatProblem);
+  const { configuration } = loaded;
+  const surroundings = { clock: Date, log: new FakeLog(), metrics: new FakeMetrics() };
+  const problems = await openingProblems(configuration, surroundings);
+  const warnings = imageServiceWarnings(configuration)
+    // A file for the credential provider alone: `serve` is warned of.
+    .filter(({ setting }) => !setting.endsWith('.podIdentity'))
+    .map(({ setting, message }) => `${setting} ${message}`);
+  return [...problems, ...warnings];
 }
 
 const documents = ['README.md', ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })]
@@ -154,6 +207,30 @@ describe('the configuration that documents show', () => {
     assert.ok(ours.length >= 25, `${ours.length} blocks`);
     assert.ok(new Set(ours.map(({ document }) => document)).size >= 14, 'in few documents');
   });
+
+  test('is found of either program', () => {
+    const ofNode = documents.flat().filter((one) => {
+      const settings = settingsOf(one);
+      return settings !== undefined && isOfImageService(one, settings);
+    });
+    assert.ok(ofNode.length >= 5, `${ofNode.length} blocks`);
+  });
+
+  for (const [what, before, behind] of [
+    ['an endpoint that is none', 'unix:///run/containerd', 'tcp://run/containerd'],
+    ['a key that is none', 'match:', 'matches:'],
+    ['a pattern that is none', 'docker.example.com/**', 'docker.example.com'],
+    ['a key of a driver that is none', 'type: static', 'type: static, audience: x'],
+    ['a rule that never counts', 'images:', 'images:\n  - { match: "*.com/**", credentials: { type: gcp } }'],
+  ] as const) {
+    test(`of the image service would be found with ${what}`, async () => {
+      const blocks = documents.find(([first]) => first?.document === 'docs/kubelet-image-service.md') ?? [];
+      const block = blocks.find(({ text }) => text.includes('runtime:')) ?? assert.fail('no block');
+      const text = block.text.replace(before, behind);
+      assert.notEqual(text, block.text);
+      assert.notDeepEqual(await problemsOf({ ...block, text }, []), []);
+    });
+  }
 
   for (const [what, before, behind] of [
     ['a key that is none', 'routes:', 'roots:'],

@@ -59,7 +59,7 @@ async function start(t: TestContext, options: StartOptions = {}) {
       token: new TokenService({ ...parts, otherServices: [] }),
       trustedProxies: new AddressRanges([]),
       limits: { requestsPerAddress, requestsPerPrincipal: 100 },
-      audit: { record: (event) => void events.push(event) },
+      audit: { record: (event) => void events.push(event as AuditEvent) },
       ...(signIn !== 'none' && { signIn }),
     },
     { log, metrics },

@@ -78,7 +78,7 @@ export async function startFront(scope: Scope, yaml: string, options: FrontOptio
   const onApplied = (next: Configuration) => {
     log.level = next.log.level;
   };
-  const reloader = new Reloader({ proxy, log, metrics, onApplied });
+  const reloader = new Reloader({ served: proxy, load: loadConfiguration, log, metrics, onApplied });
   if (options.watch !== undefined) reloader.watch(options.watch);
   stop = () => {
     reloader.close();

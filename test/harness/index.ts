@@ -14,5 +14,5 @@ export {
 } from './pushing.js';
 export { parseMessages, type RawAnswer, type RawMessage, sendRaw } from './raw-client.js';
 export { reloadOf, settingsFor, settled, takeOver, until } from './reloading.js';
-export { type Scope, sharedScope } from './scope.js';
+export { lastFirst, type Scope, sharedScope } from './scope.js';
 export { claimsOf, type TokenClaims } from './token-claims.js';

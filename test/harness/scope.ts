@@ -16,3 +16,12 @@ export function sharedScope(): Scope {
   });
   return { after: (cleanUp) => void cleanUps.push(cleanUp) };
 }
+
+/** A test's own life, where the last thing made goes first: a test context runs what is to be done afterwards in order. */
+export function lastFirst(scope: Scope): Scope {
+  const cleanUps: (() => Promise<void> | void)[] = [];
+  scope.after(async () => {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
+  return { after: (cleanUp) => void cleanUps.push(cleanUp) };
+}

@@ -1,5 +1,5 @@
 import { isRegistryHost, parseRegistryHost, type RegistryHost } from '../../reference/registry-host.js';
-import { HelperError } from './protocol.js';
+import { HelperError } from '../one-question/helper-error.js';
 
 /** By which docker, its daemon and its website know the same registry. */
 const dockerHub: readonly string[] = ['index.docker.io', 'registry-1.docker.io'];

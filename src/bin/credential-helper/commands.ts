@@ -1,9 +1,10 @@
 import type { Credential } from '../../contracts/index.js';
 import { isMachineUser } from '../../protocol/identity-envelope.js';
+import type { CredentialCall } from '../one-question/credential-of.js';
+import { HelperError } from '../one-question/helper-error.js';
 import { version } from '../version.js';
 import { parseAskedServer } from './asked-registry.js';
-import type { CredentialCall } from './credential-for.js';
-import { HelperError, notFoundText, printCredential, serverIn, storedUserIn } from './protocol.js';
+import { notFoundText, printCredential, serverIn, storedUserIn } from './protocol.js';
 import { isPublicRegistry } from './public-registry.js';
 import type { HelperSettings } from './settings.js';
 import { findSettingsFile, settingsVariable, usualSettingsFiles } from './settings-file.js';

@@ -2,9 +2,9 @@ import type { Credential } from '../../contracts/index.js';
 import { builtInDrivers } from '../../plugins/built-in.js';
 import { loadDriver } from '../../plugins/load-driver.js';
 import type { RegistryHost } from '../../reference/registry-host.js';
-import { type CredentialCall, credentialOf } from './credential-for.js';
+import { type CredentialCall, credentialOf } from '../one-question/credential-of.js';
+import { HelperError } from '../one-question/helper-error.js';
 import { hasProjectedToken } from './projected-token.js';
-import { HelperError } from './protocol.js';
 import { settingsVariable } from './settings-file.js';
 import { type Whereabouts, whereabouts } from './whereabouts.js';
 

@@ -9,10 +9,10 @@ import { isMapping } from '../../config/mapping.js';
 import { type Finding, formatProblem, type Problem, type SettingPath } from '../../config/problem.js';
 import { readYamlFile, type YamlFile } from '../../config/yaml-file.js';
 import { builtInDrivers } from '../../plugins/built-in.js';
-import { isRegistryHost } from '../../reference/registry-host.js';
+import { isHostPattern } from '../../settings/image-pattern.js';
 import { NamePattern } from '../../settings/name-pattern.js';
+import { HelperError } from '../one-question/helper-error.js';
 import { canonicalHost } from './asked-registry.js';
-import { HelperError } from './protocol.js';
 import { refusalOf } from './settings-file.js';
 
 /** The registries that a configuration has credentials for, in its order. */
@@ -32,17 +32,6 @@ export interface ConfiguredRegistry {
 
 const expectedMatch =
   "expected a registry's host such as docker.example.com, without https:// and without a path; or a pattern such as *.example.com, whose last * has a dot and a domain behind it";
-
-/** Whoever has the end of a name has the name: what stands behind the last `*` decides whose passwords go there. */
-function isHostPattern(text: string): boolean {
-  const last = text.lastIndexOf('*');
-  if (last < 0) return isRegistryHost(text);
-  return (
-    text[last + 1] === '.' &&
-    isRegistryHost(text.slice(last + 2)) &&
-    isRegistryHost(text.replaceAll('*', 'x'))
-  );
-}
 
 const optionalName = (expected: string) => z.string({ error: expected }).min(1, expected).optional();
 
@@ -80,7 +69,7 @@ export async function loadHelperSettings(
   environment: NodeJS.ProcessEnv,
 ): Promise<HelperSettings> {
   const yaml = await readYamlFile(file, undefined, refusalOf);
-  if ('problems' in yaml) throw badSettings(firstOfEachPlace(yaml.problems));
+  if ('problems' in yaml) throw badSettings(yaml.problems);
   const baseDirectory = dirname(resolve(file));
   const parsed = await parseSettings(helperSchema, yaml.value, { path: [] });
   const findings: Finding[] = 'findings' in parsed ? [...parsed.findings] : [];
@@ -114,12 +103,6 @@ function rawRegistries(value: unknown): readonly unknown[] {
 
 function requireNone(findings: readonly Finding[], yaml: YamlFile): void {
   if (findings.length > 0) throw badSettings(findings.map((finding) => yaml.problem(finding)));
-}
-
-/** Of a bracket that is missing the parser complains once for each that stands open. */
-function firstOfEachPlace(problems: readonly Problem[]): readonly Problem[] {
-  const isSamePlace = (a: Problem, b: Problem) => a.line === b.line && a.column === b.column;
-  return problems.filter((one, i) => problems.findIndex((other) => isSamePlace(one, other)) === i);
 }
 
 function badSettings(problems: readonly Problem[]): HelperError {
