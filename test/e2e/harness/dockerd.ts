@@ -7,6 +7,8 @@ import type { Workspace } from './workspace.js';
 export interface Dockerd extends Program {
   /** The socket's path. */
   readonly socket: string;
+  /** Starts it again once it has ended, on what it has stored. Then `output` is that of the last run. */
+  start(): Promise<void>;
   /** Runs the docker client against it. Each `client` has its own logins. */
   docker(
     args: readonly string[],
@@ -50,10 +52,21 @@ export async function startDockerd(
     '--storage-driver=vfs',
   ];
   const [command, ...args] = etc?.wrap('dockerd', options) ?? ['dockerd', ...options];
-  const program = await startProgram(workspace, {
-    command,
-    args,
-    ready: async () => (await docker(['version'])).code === 0,
-  });
-  return { ...program, socket, docker };
+  const ready = async () => (await docker(['version'])).code === 0;
+  const begin = () => startProgram(workspace, { command, args, ready });
+  let program = await begin();
+  return {
+    socket,
+    docker,
+    get pid() {
+      return program.pid;
+    },
+    output: () => program.output(),
+    isRunning: () => program.isRunning(),
+    stop: () => program.stop(),
+    kill: () => program.kill(),
+    start: async () => {
+      program = await begin();
+    },
+  };
 }
