@@ -161,8 +161,9 @@ test('an upstream’s token that ends in mid-push', async (t) => {
 
 /** Revokes all tokens just as a request for a step arrives, once. @returns whether that was answered with a 401 */
 function revokeBefore(registry: MemoryRegistry, step: Step): () => boolean {
-  // Two layers come first. A token that is refused although it was had for this very request is no stale one.
-  let left = step === 'POST' ? 2 : 0;
+  // The configuration's, after both layers': a layer sent beside it would be cut as a streamed body, and a token that
+  // is refused although it was had for this very request is no stale one.
+  let left = step === 'POST' || step === 'PUT' ? 2 : 0;
   let refused: LoggedRequest | undefined;
   const stop = registry.faults.add((request) => {
     if (refused !== undefined || !steps[step](request) || left-- > 0) return false;
