@@ -15,6 +15,7 @@ export * from './credential-source.js';
 export * from './driver.js';
 export * from './log.js';
 export * from './metrics.js';
+export * from './node.js';
 export * from './policy.js';
 export * from './principal.js';
 export * from './registry-request.js';
