@@ -39,7 +39,7 @@ const members: Readonly<Record<Layer, readonly string[]>> = {
     'state-stores',
   ],
   service: ['proxy', 'token', 'sign-in', 'image-service', 'node-installer'],
-  edge: ['http', 'grpc', 'config', 'observability'],
+  edge: ['http', 'grpc', 'systemd', 'config', 'observability'],
   plugins: ['plugins'],
   bin: ['bin'],
   'for plugins': ['plugin.ts'],
