@@ -140,8 +140,15 @@ export class GrpcServer {
     if (left > 0) await within(left, this.#calls.whenNone());
     const cut = this.#calls.cut('kubelet-image-service is stopping; ask again');
     if (cut > 0) await within(leaveTime, this.#calls.whenNone());
+    // The last answers may not be written yet: a session that was told to close does so when they are.
+    await within(leaveTime, this.#whenNoSession());
     await this.close();
     return { cut };
+  }
+
+  async #whenNoSession(): Promise<void> {
+    const sessions = [...this.#sessions.keys()];
+    await Promise.all(sessions.map((session) => new Promise((resolve) => session.once('close', resolve))));
   }
 
   /** Ends everything at once. Never rejects; a second call does nothing. */
