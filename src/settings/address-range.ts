@@ -19,8 +19,10 @@ export function isAddressRange(text: string): boolean {
 /** Matches addresses against ranges; an IPv4 address mapped into IPv6 (`::ffff:10.0.0.1`) counts as IPv4. */
 export class AddressRanges {
   readonly #list = new BlockList();
+  readonly #isEmpty: boolean;
 
   constructor(ranges: readonly string[]) {
+    this.#isEmpty = ranges.length === 0;
     for (const range of ranges) {
       const [address = '', bits] = range.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
@@ -33,6 +35,8 @@ export class AddressRanges {
   }
 
   includes(address: string): boolean {
+    // Asked for each request, and mostly nothing is configured.
+    if (this.#isEmpty) return false;
     const plain = plainAddress(address);
     const family = isIP(plain);
     return family !== 0 && this.#list.check(plain, family === 6 ? 'ipv6' : 'ipv4');

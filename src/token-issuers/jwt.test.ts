@@ -204,6 +204,17 @@ describe('a token', () => {
     await behind.issuer.open(token, o);
   });
 
+  it('is verified once, and refused at its end and at another service all the same', async (t) => {
+    const { issuer, clock } = await open(t, { config: { ttl: '60s' } });
+    const { token } = await issuer.issue(alice, grants, o);
+    const access = await issuer.open(token, o);
+    assert.equal(await issuer.open(token, o), access);
+    await refused(issuer, token.reveal(), { ...o, service: 'other.example.com' });
+    await refused(issuer, `${token.reveal().slice(0, -2)}AA`);
+    clock.advance(61_000);
+    await refused(issuer, token.reveal());
+  });
+
   it('names its key by the RFC 7638 thumbprint, and carries its certificate', async (t) => {
     const { issuer } = await open(t);
     const header = decodeProtectedHeader((await issuer.issue(alice, grants, o)).token.reveal());

@@ -24,6 +24,7 @@ import { ownDirectory, readableFile } from '../settings/file-path.js';
 import { openEphemeralKeys } from './ephemeral-keys.js';
 import { GeneratedKeys } from './generated-keys.js';
 import type { KeySet } from './key-set.js';
+import { OpenedTokens } from './opened-tokens.js';
 import { derivedKey, type SigningKey } from './signing-key.js';
 import { openSuppliedKeys } from './supplied-keys.js';
 
@@ -52,12 +53,14 @@ class JwtIssuer implements TokenIssuer {
   readonly #ttl: number;
   readonly #keys: KeySet;
   readonly #clock: Clock;
+  readonly #opened: OpenedTokens;
 
   constructor(issuer: string, ttl: number, keys: KeySet, clock: Clock) {
     this.#issuer = issuer;
     this.#ttl = ttl;
     this.#keys = keys;
     this.#clock = clock;
+    this.#opened = new OpenedTokens(clock);
   }
 
   async issue(
@@ -101,8 +104,14 @@ class JwtIssuer implements TokenIssuer {
 
   async open(token: Secret, o: CallOptions & { readonly service: string }): Promise<Access> {
     o.signal.throwIfAborted();
+    const text = token.reveal();
+    const known = this.#opened.find(text, o.service, this.#keys.published());
+    if (known !== undefined) return known;
     try {
-      return accessOf(await this.#verify(token.reveal(), o.service));
+      const { payload, key } = await this.#verify(text, o.service);
+      const access = accessOf(payload);
+      this.#opened.add(text, o.service, { access, key, notBefore: (payload.nbf ?? 0) * 1000 });
+      return access;
     } catch (error) {
       const reason = error instanceof errors.JOSEError ? error.code : 'not one of our tokens';
       throw new RegistryError('UNAUTHORIZED', { bearerError: 'invalid_token', reason, cause: error });
@@ -130,7 +139,10 @@ class JwtIssuer implements TokenIssuer {
   }
 
   /** Only our own keys count, found by `kid`: a key that a token brings along is never looked at (CVE-2025-24976). */
-  async #verify(token: string, service: string): Promise<JWTPayload> {
+  async #verify(
+    token: string,
+    service: string,
+  ): Promise<{ readonly payload: JWTPayload; readonly key: SigningKey }> {
     if (token.length > maxTokenLength) throw new Error('too long');
     const find = async (kid: string | undefined): Promise<SigningKey> => {
       const known = () => this.#keys.published().find((key) => key.kid === kid);
@@ -139,10 +151,11 @@ class JwtIssuer implements TokenIssuer {
       if (key === undefined) throw new errors.JWKSNoMatchingKey();
       return key;
     };
+    let key: SigningKey | undefined;
     const { payload } = await jwtVerify(
       token,
       async (header) => {
-        const key = await find(header.kid);
+        key = await find(header.kid);
         if (header.alg !== key.algorithm)
           throw new errors.JOSEAlgNotAllowed('another algorithm than the key’s');
         return key.publicKey;
@@ -156,7 +169,8 @@ class JwtIssuer implements TokenIssuer {
         currentDate: new Date(this.#clock.now()),
       },
     );
-    return payload;
+    if (key === undefined) throw new errors.JWKSNoMatchingKey();
+    return { payload, key };
   }
 }
 

@@ -85,12 +85,9 @@ async function readManifest(
   body: Readable,
   { declared, held }: { readonly declared: number | undefined; readonly held: HeldBytes },
 ): Promise<Buffer> {
-  const tooLarge = new RegistryError('MANIFEST_INVALID', {
-    message: `manifest is larger than ${maxManifest} bytes`,
-  });
   if (declared !== undefined && declared > maxManifest) {
     cut(body);
-    throw tooLarge;
+    throw tooLarge();
   }
   let bytes: Buffer | undefined;
   try {
@@ -100,8 +97,12 @@ async function readManifest(
     if (error instanceof OverBudget) throw error;
     throw cutShort(error);
   }
-  if (bytes === undefined) throw tooLarge;
+  if (bytes === undefined) throw tooLarge();
   return bytes;
+}
+
+function tooLarge(): RegistryError {
+  return new RegistryError('MANIFEST_INVALID', { message: `manifest is larger than ${maxManifest} bytes` });
 }
 
 /** @throws RegistryError UNAVAILABLE where the bytes are not what was asked for, or not what the upstream says */
