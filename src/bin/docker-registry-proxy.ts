@@ -14,10 +14,11 @@ import { explain } from './explain.js';
 import { failureOf } from './failure.js';
 import type { Surroundings } from './opener.js';
 import { failedPolicyTests } from './policy-tests.js';
+import { addProbeCommand } from './probe.js';
 import { QuestionError } from './question-error.js';
 import { requireConfiguration, serve } from './serve.js';
 import { addTokensCommands } from './tokens.js';
-import { version } from './version.js';
+import { versionLine } from './version.js';
 
 /** For commands that only look: what is worth a log line is an answer here. */
 function quiet(): Surroundings {
@@ -41,7 +42,7 @@ const program = new Command('docker-registry-proxy')
   .description(
     'A registry front under your own domain: verifies who asks, decides what they may, forwards the rest.',
   )
-  .version(version)
+  .version(versionLine('docker-registry-proxy'))
   .exitOverride()
   .showHelpAfterError('(--help shows the options)');
 
@@ -134,6 +135,7 @@ program
     },
   );
 
+addProbeCommand(program);
 addTokensCommands(program.command('tokens'), quiet);
 addBindingsCommands(program.command('bindings'), quiet);
 addAwsCertificatesCommand(program);

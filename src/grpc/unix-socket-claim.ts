@@ -29,7 +29,14 @@ export interface ClaimOptions {
   readonly mode: number;
   /** Of its directory, and those above it, where they are not there yet. */
   readonly directoryMode: number;
+  /** Also where somebody listens there: whoever is connected to him stays so. */
+  readonly replace?: boolean;
   readonly newServer: () => Server;
+}
+
+/** Somebody listens at the path. The message is one line. */
+export class SocketTaken extends Error {
+  override readonly name = 'SocketTaken';
 }
 
 /** A directory may be deleted again and again, but not for ever. */
@@ -51,7 +58,8 @@ const maxLooks = 250;
  * @throws an Error with a one-line message: somebody listens there, something else is there, it cannot be written, its
  * directory belongs to somebody else, the temporary name would be too long
  */
-export async function claimSocket({ path, mode, directoryMode, newServer }: ClaimOptions): Promise<Claim> {
+export async function claimSocket(options: ClaimOptions): Promise<Claim> {
+  const { path, mode, directoryMode, replace = false, newServer } = options;
   const directory = dirname(path);
   const name = temporaryName(path);
   for (let round = 1; ; round++) {
@@ -60,10 +68,10 @@ export async function claimSocket({ path, mode, directoryMode, newServer }: Clai
     try {
       await makeDirectory(directory, directoryMode);
       const isOpen = await isOpenToOthers(directory);
-      await refuseOccupied(path);
+      await refuseOccupied(path, replace);
       await listenWithMode(server, temporary, mode);
       await refuseOthers(path, name);
-      await refuseOccupied(path);
+      await refuseOccupied(path, replace);
       const identity = await identityOf(temporary);
       await rename(temporary, path);
       return { server, identity, isDirectoryOpen: isOpen };
@@ -154,8 +162,8 @@ export async function isOpenToOthers(directory: string): Promise<boolean> {
   return (found.mode & 0o022) !== 0;
 }
 
-/** @throws an Error where the path is not free and not a dead socket's */
-async function refuseOccupied(path: string): Promise<void> {
+/** @throws an Error where the path is not free and not a dead socket's; or any socket's, where that may be replaced */
+async function refuseOccupied(path: string, mayReplace: boolean): Promise<void> {
   const found = await lstat(path).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw asReason(error);
@@ -163,8 +171,8 @@ async function refuseOccupied(path: string): Promise<void> {
   if (found === undefined) return;
   if (!found.isSocket())
     throw new Error('something is there that is no socket: remove it, or use another path');
-  if (await isAlive(path)) {
-    throw new Error('another program listens there: stop it, or use another path');
+  if (!mayReplace && (await isAlive(path))) {
+    throw new SocketTaken('another program listens there: stop it, or use another path');
   }
 }
 

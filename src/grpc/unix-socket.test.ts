@@ -350,6 +350,55 @@ describe('a unix socket', { concurrency: true, timeout: 60_000 }, () => {
   });
 });
 
+describe('a unix socket that the next instance takes over', { concurrency: true, timeout: 60_000 }, () => {
+  const replacing = { replace: true };
+
+  test('goes to it at once; the one before keeps its connections, leaves the path alone, and tells it once', async (t) => {
+    const path = join(await temporaryDirectory(), 's');
+    const older = await open(t, path, replacing);
+    const client = connect(path);
+    t.after(() => client.destroy());
+    await once(client, 'data');
+    const onConnection = (socket: Socket) => void socket.end('newer\n');
+    await open(t, path, { ...replacing, onConnection });
+    assert.equal(await firstOf(path), 'newer\n');
+    client.write('still there');
+    assert.equal(String((await once(client, 'data'))[0]), 'still there');
+    await until('it is told', () => older.log.entries.length > 0);
+    await sleep(2_500); // two more looks
+    assert.deepEqual(
+      older.log.entries.map(({ level, message }) => `${level} ${message}`),
+      ['info another instance has taken over the socket: open connections go on here, new ones go there'],
+    );
+    await older.close();
+    assert.equal(await firstOf(path), 'newer\n');
+    assert.deepEqual(await readdir(dirname(path)), ['s']);
+  });
+
+  test('comes back to the one before where the next one has died', async (t) => {
+    const path = join(await temporaryDirectory(), 's');
+    const older = await open(t, path, replacing);
+    const newer = await open(t, path, replacing);
+    await until('it is told', () => older.log.at('info').length > 0);
+    await newer.close();
+    await until('it is back', async () => (await firstOf(path)) === word);
+    assert.equal(older.log.at('warn').length, 1);
+  });
+
+  test('is not had by one that does not replace', async (t) => {
+    const path = join(await temporaryDirectory(), 's');
+    await open(t, path, replacing);
+    await assert.rejects(open(t, path), { message: /another program listens there/ });
+  });
+
+  test('is no file of somebody else', async (t) => {
+    const path = join(await temporaryDirectory(), 's');
+    await writeFile(path, 'kept');
+    await assert.rejects(open(t, path, replacing), { message: /that is no socket/ });
+    assert.equal(await readFile(path, 'utf8'), 'kept');
+  });
+});
+
 describe('a unix socket that is taken away', { concurrency: true, timeout: 60_000 }, () => {
   for (const [what, wipe] of [
     ['file', (path: string) => rm(path)],

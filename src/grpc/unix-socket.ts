@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { Log } from '../contracts/index.js';
 import { describeError, hasCode } from '../errors.js';
 import { printSocketAddress, type SocketAddress } from '../settings/socket-address.js';
-import { claimSocket, type FileIdentity, identityOf } from './unix-socket-claim.js';
+import { claimSocket, type FileIdentity, identityOf, SocketTaken } from './unix-socket-claim.js';
 import { listenAtPassed } from './unix-socket-passed.js';
 
 /** Where a socket is, and who may reach it. */
@@ -14,6 +14,11 @@ export interface SocketPlace {
   readonly mode: number;
   /** Of its directory, and those above it, where they are not there yet. */
   readonly directoryMode: number;
+  /**
+   * Takes the path also where another instance listens there, and lets a later one take it in the same way. For an update
+   * in which the next one starts before this one ends. Not for one that was handed over.
+   */
+  readonly replace?: boolean;
 }
 
 export interface UnixSocketOptions extends SocketPlace {
@@ -97,7 +102,7 @@ class KeptPath implements Keep {
   }
 
   static async open(options: UnixSocketOptions, path: string): Promise<KeptPath> {
-    const { server, identity, isDirectoryOpen } = await claim(options, path);
+    const { server, identity, isDirectoryOpen } = await claim(options, path, options.replace);
     if (isDirectoryOpen) options.log.warn({ directory: dirname(path) }, openDirectoryWarning);
     return new KeptPath(options, path, server, identity);
   }
@@ -124,11 +129,20 @@ class KeptPath implements Keep {
       const reason = error instanceof Error ? error.message : 'it cannot be told why';
       if (reason === this.#told) return;
       this.#told = reason;
+      if (this.#options.replace && error instanceof SocketTaken) return this.#tellReplaced();
       this.#options.log.error(
         { path: this.#path, reason },
         "the socket is not this program's any more: new connections do not come here",
       );
     }
+  }
+
+  /** Only where nobody listens there any more is it made anew, as one that was removed: what replaced us has ended. */
+  #tellReplaced(): void {
+    this.#options.log.info(
+      { path: this.#path },
+      'another instance has taken over the socket: open connections go on here, new ones go there',
+    );
   }
 
   async #isThere(): Promise<boolean> {
@@ -141,19 +155,22 @@ class KeptPath implements Keep {
     }
   }
 
-  /** Removed before it is closed: whoever starts now finds it live, or finds nothing, and is never deleted by us. */
+  /**
+   * Removed before it is closed: whoever starts now finds it live, or finds nothing, and is never deleted by us. One who
+   * replaces us may come between the look and the removal: then a socket that nobody listens at is left instead.
+   */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#looking;
-    const isOurs = await this.#isThere().catch(() => false);
+    const isOurs = !this.#options.replace && (await this.#isThere().catch(() => false));
     if (isOurs) await rm(this.#path, { force: true }).catch(() => undefined);
     this.#server.close();
   }
 }
 
-function claim(options: UnixSocketOptions, path: string) {
+function claim(options: UnixSocketOptions, path: string, replace = false) {
   const { mode, directoryMode } = options;
-  return claimSocket({ path, mode, directoryMode, newServer: () => newServer(options) });
+  return claimSocket({ path, mode, directoryMode, replace, newServer: () => newServer(options) });
 }
 
 function newServer({ onConnection, log }: UnixSocketOptions): Server {

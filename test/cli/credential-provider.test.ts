@@ -287,13 +287,30 @@ describe('what is wrong is one line on standard error', () => {
     machine.write('slow', '#!/bin/sh\nexec sleep 600\n', 0o700);
     const stop = new AbortController();
     const { HelperError } = await import('../../src/bin/one-question/helper-error.js');
-    const asked = machine.run([], requestFor('slow.example.com/app'), {
+    const asked = machine.run(['--allow', 'exec'], requestFor('slow.example.com/app'), {
       env: { PATH: process.env.PATH },
       stop,
     });
     setTimeout(() => stop.abort(new HelperError('ended by SIGTERM', 143)), 500);
     assertFailed(await asked, 143, /^ended by SIGTERM$/);
   });
+
+  for (const [kind, credentials, place] of [
+    ['exec', { type: 'exec', protocol: 'kubelet', command: ['provider'] }, 'type'],
+    ['module', { module: './there-is-none.mjs' }, 'module'],
+  ] as const) {
+    test(`${kind}, which the command line does not allow; other rules go on`, async (t) => {
+      const machine = machineWith(t, [
+        { match: 'code.example.com/**', credentials },
+        { match: 'plain.example.com/**', credentials: { type: 'anonymous' } },
+      ]);
+      const expected = new RegExp(
+        `config\\.yaml:[1-9]\\d*:[1-9]\\d*: images\\[0\\]\\.credentials\\.${place}: .*--allow ${kind} lets it`,
+      );
+      assertFailed(await machine.ask('code.example.com/app'), 2, expected);
+      assert.equal((await machine.ask('plain.example.com/app')).code, 0);
+    });
+  }
 
   for (const args of [
     ['--print-config', '--print-rbac'],
@@ -324,7 +341,10 @@ echo '{"apiVersion":"credentialprovider.kubelet.k8s.io/v1","kind":"CredentialPro
     test(what, async (t) => {
       const machine = machineWith(t, images);
       machine.write('provider', provider(expiry), 0o700);
-      const asked = await machine.ask('exec.example.com/app', { env: { PATH: process.env.PATH } });
+      const asked = await machine.ask('exec.example.com/app', {
+        allow: 'exec',
+        env: { PATH: process.env.PATH },
+      });
       const { auth, cacheDuration } = authOf(asked);
       assert.deepEqual(auth, { 'exec.example.com/app': { username: 'u', password: 'p' } });
       assert.ok(cacheDuration >= least && cacheDuration <= most, `${cacheDuration} s`);

@@ -10,8 +10,8 @@ import { Serving } from './serving.js';
 
 // The program as a service manager sees it: its sockets, its signals, its exit code.
 
-function serve(scope: Scope, file: string, env = process.env): Serving {
-  return new Serving(scope, file, env, 'kubelet-image-service');
+function serve(scope: Scope, file: string, env = process.env, more: readonly string[] = []): Serving {
+  return new Serving(scope, file, env, 'kubelet-image-service', more);
 }
 
 const isStart = ({ event }: Readonly<Record<string, unknown>>) => event === 'start';
@@ -30,6 +30,19 @@ describe('a start that fails: exit code 2, and no socket', () => {
         /:3:15: drainTimeout: /,
         /:4:10: images\[0\]\.credentials: /,
         /:4:19: images\[0\]\.match: /,
+      ],
+    ],
+    [
+      'programs and modules that the command line does not allow',
+      {
+        images:
+          '[{ match: a.example.com/**, credentials: { type: exec } }, { match: b.example.com/**, credentials: { module: ./x.mjs } }]',
+        runtime: '{ module: ./y.mjs }',
+      },
+      [
+        /:2:\d+: runtime\.module: .*--allow module lets it$/,
+        /:4:\d+: images\[0\]\.credentials\.type: .*--allow exec lets it$/,
+        /:4:\d+: images\[1\]\.credentials\.module: .*--allow module lets it$/,
       ],
     ],
     ['a socket whose place is taken', { listen: 'unix:///dev/null' }, [/config\.yaml: .*\/dev\/null/]],
@@ -160,6 +173,38 @@ test('before containerd nothing is loaded that another runtime or a source would
   );
 });
 
+test('one that replaces another gets its sockets; pulls that run there end well, and both stop', async (t) => {
+  const scope = lastFirst(t);
+  const node = await ImageNode.open(scope);
+  const file = node.configure();
+  const older = serve(scope, file, process.env, ['--replace']);
+  await older.line(isStart);
+  const release = node.hold();
+  const running = node.pull('a.example.com/older');
+  await until('the older one pulls', () => node.pulls.length === 1);
+  const newer = serve(scope, file, process.env, ['--replace']);
+  await newer.line(isStart);
+  const isReplaced = ({ message }: Readonly<Record<string, unknown>>) => /taken over/.test(String(message));
+  await older.line(isReplaced);
+  release();
+  assert.equal(await running, 0);
+  assert.equal(await node.pull('a.example.com/newer'), 0);
+  older.signal('SIGTERM');
+  assert.equal(await older.end(), 0, older.stderr);
+  const told = older
+    .lines()
+    .filter(isReplaced)
+    .map(({ path }) => path);
+  assert.deepEqual(told.sort(), [node.adminSocket, node.socket], 'once for each socket');
+  assert.deepEqual(
+    older.lines().filter(({ level }) => level === 'error'),
+    [],
+  );
+  assert.equal(await node.pull('a.example.com/after'), 0, 'the newer one serves on');
+  newer.signal('SIGTERM');
+  assert.equal(await newer.end(), 0, newer.stderr);
+});
+
 test('an error that nobody catches is told, and costs nothing else', async (t) => {
   const scope = lastFirst(t);
   const node = await ImageNode.open(scope);
@@ -167,7 +212,7 @@ test('an error that nobody catches is told, and costs nothing else', async (t) =
   const file = node.configure({
     images: '[{ match: a.example.com/**, credentials: { module: ./faulty.mjs } }]',
   });
-  const serving = serve(scope, file);
+  const serving = serve(scope, file, process.env, ['--allow', 'module']);
   await serving.line(isStart);
   assert.equal(await node.pull('a.example.com/app'), 0);
   const { level, stack } = await serving.line(({ message }) => message === 'an error nobody caught: a bug');

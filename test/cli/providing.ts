@@ -42,8 +42,11 @@ export class ProviderMachine {
   }
 
   /** Asks as kubelet does. */
-  ask(image: string, { token, audience, ...o }: Asked = {}): Promise<Provided> {
-    const args = audience === undefined ? [] : ['--audience', audience];
+  ask(image: string, { token, audience, allow, ...o }: Asked = {}): Promise<Provided> {
+    const args = [
+      ...(audience === undefined ? [] : ['--audience', audience]),
+      ...(allow === undefined ? [] : ['--allow', allow]),
+    ];
     return this.run(args, requestFor(image, token), o);
   }
 }
@@ -51,6 +54,7 @@ export class ProviderMachine {
 export interface Asked {
   readonly token?: string;
   readonly audience?: string;
+  readonly allow?: 'exec' | 'module';
   readonly env?: NodeJS.ProcessEnv;
 }
 

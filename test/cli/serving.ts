@@ -15,9 +15,15 @@ export class Serving {
   stderr = '';
 
   /** Killed at the end of the scope where it runs then. */
-  constructor(scope: Scope, file: string, env = process.env, name = 'docker-registry-proxy') {
+  constructor(
+    scope: Scope,
+    file: string,
+    env = process.env,
+    name = 'docker-registry-proxy',
+    more: readonly string[] = [],
+  ) {
     const program = fileURLToPath(new URL(`../../src/bin/${name}.ts`, import.meta.url));
-    const child = spawn(process.execPath, ['--import', 'tsx', program, 'serve', '--config', file], {
+    const child = spawn(process.execPath, ['--import', 'tsx', program, 'serve', '--config', file, ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     });

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { Command } from 'commander';
+import { allowOption } from '../allow-option.js';
 import { configOption } from '../config-option.js';
 import type { ProviderOptions, ProviderProcess } from './provider-process.js';
 
@@ -28,6 +29,7 @@ export function addCredentialProviderCommand(
       'answer kubelet as its image credential provider, by the same rules as serve: a request on standard input, credentials on standard output',
     )
     .requiredOption(...configOption)
+    .addOption(allowOption())
     .option('--audience <audience>', 'for the rules whose podIdentity has this audience, and for no others')
     .option('--print-config', "print kubelet's CredentialProviderConfig for these rules")
     .option('--print-rbac', 'print the ClusterRole by which kubelets get tokens of pods for these audiences')

@@ -1,3 +1,4 @@
+import type { AllowedCode } from '../../config/image-service/allowed-code.js';
 import type { CommandProcess } from '../command-process.js';
 
 /** What a process is to this command. */
@@ -12,6 +13,7 @@ export interface ProviderProcess extends CommandProcess {
 /** Of the command line. */
 export interface ProviderOptions {
   readonly config: string;
+  readonly allow?: AllowedCode;
   readonly audience?: string;
   readonly printConfig?: boolean;
   readonly printRbac?: boolean;

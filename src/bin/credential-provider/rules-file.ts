@@ -4,6 +4,7 @@ import type { ConfiguredDriver } from '../../config/configuration.js';
 import { configureDriver } from '../../config/configure-drivers.js';
 import { siteOf } from '../../config/driver-sites.js';
 import { parseSettings } from '../../config/explain-issues.js';
+import { type AllowedCode, refusedCode } from '../../config/image-service/allowed-code.js';
 import type { ImageRuleSetting } from '../../config/image-service/configuration.js';
 import { ruleSettings } from '../../config/image-service/rule-settings.js';
 import { imageServiceSchema } from '../../config/image-service/schema.js';
@@ -39,7 +40,11 @@ export interface RulesFile {
  *
  * @throws HelperError with all problems of the file, one a line
  */
-export async function readRulesFile(file: string, environment: NodeJS.ProcessEnv): Promise<RulesFile> {
+export async function readRulesFile(
+  file: string,
+  environment: NodeJS.ProcessEnv,
+  allow: AllowedCode = [],
+): Promise<RulesFile> {
   const yaml = await readYamlFile(file);
   if ('problems' in yaml) throw badFile(file, yaml.problems);
   const parsed = await parseSettings(imageServiceSchema, yaml.value, { path: [] });
@@ -56,6 +61,8 @@ export async function readRulesFile(file: string, environment: NodeJS.ProcessEnv
       const path: SettingPath = ['images', i, 'credentials'];
       const site = siteOf('credential-source', path, images[i]?.credentials);
       if (site === undefined) throw new Error(`${rule.name} has no credentials`);
+      const refused = refusedCode(site, allow);
+      if (refused !== undefined) throw badSettings(file, yaml, [refused]);
       const source = await configureDriver(site, baseDirectory, builtInDrivers);
       if ('findings' in source) throw badSettings(file, yaml, source.findings);
       const missing = await checkFiles(source.config, path, baseDirectory, environment);

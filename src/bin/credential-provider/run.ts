@@ -25,7 +25,7 @@ async function textFor(
   { env: environment, stdin, stderr }: ProviderProcess,
   signal: AbortSignal,
 ): Promise<string> {
-  const { config, audience, printConfig = false, printRbac = false } = options;
+  const { config, audience, allow, printConfig = false, printRbac = false } = options;
   if (Number(printConfig) + Number(printRbac) + Number(audience !== undefined) > 1) {
     throw new HelperError('--audience, --print-config and --print-rbac: expected one of them at most', 2);
   }
@@ -45,7 +45,7 @@ async function textFor(
     import('./answer.js'),
   ]);
   const request = parseProviderRequest(text);
-  const file = await readRulesFile(config, environment);
+  const file = await readRulesFile(config, environment, allow);
   const log = stderrLog(environment, stderr, { program: 'kubelet-image-service', variable: debugVariable });
   const now = () => Date.now();
   return answerTo(request, file, {

@@ -17,6 +17,8 @@ export interface AdminOptions extends Pick<AdminParts, 'unready'> {
   readonly beforeMetrics: () => Promise<unknown>;
   /** What `/pulls` shows, on the socket alone: it names pods. */
   readonly report: () => unknown;
+  /** As the socket for kubelet does. */
+  readonly replace: boolean;
 }
 
 interface Listening {
@@ -40,7 +42,7 @@ export class AdminServers {
   static async open(
     configuration: ImageServiceConfiguration,
     { log, metrics }: Pick<ServiceSurroundings, 'log' | 'metrics'>,
-    { unready, beforeMetrics, report }: AdminOptions,
+    { unready, beforeMetrics, report, replace }: AdminOptions,
   ): Promise<AdminServers> {
     const print = () => beforeMetrics().then(() => metrics.print());
     const pages = { unready, metrics: { contentType: metrics.contentType, print } };
@@ -55,7 +57,8 @@ export class AdminServers {
     http.setTimeout(idleTime, (socket) => socket.destroy());
     const { admin, socketMode: mode, directoryMode } = configuration;
     const onConnection = (socket: unknown) => void http.emit('connection', socket);
-    const socket = await UnixSocket.open({ address: admin.socket, mode, directoryMode, log, onConnection });
+    const place = { address: admin.socket, mode, directoryMode, replace };
+    const socket = await UnixSocket.open({ ...place, log, onConnection });
     const listener = await openListener(configuration, { log, metrics }, adminHandler(pages));
     return new AdminServers(http, socket, listener);
   }

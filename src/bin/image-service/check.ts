@@ -1,3 +1,4 @@
+import type { AllowedCode } from '../../config/image-service/allowed-code.js';
 import type { ImageServiceConfiguration } from '../../config/image-service/configuration.js';
 import { loadImageServiceConfiguration } from '../../config/image-service/load.js';
 import { formatProblem } from '../../config/problem.js';
@@ -10,17 +11,25 @@ import { directoryWarnings, fileWarnings } from './file-warnings.js';
 import { openRule } from './open-rules.js';
 import { imageServiceWarnings } from './warnings.js';
 
+export interface CheckOptions {
+  readonly config: string;
+  readonly allow: AllowedCode;
+}
+
 /**
  * `kubelet-image-service check`: all problems that can be found without a connection, and what is likely a mistake.
  *
  * @throws CommandFailure with the problems, a line each
  */
 export async function checkImageService(
-  file: string,
+  { config: file, allow }: CheckOptions,
   surroundings: Surroundings,
   { stdout, stderr }: Pick<CommandProcess, 'stdout' | 'stderr'>,
 ): Promise<void> {
-  const configuration = await requireLoaded(loadImageServiceConfiguration, file);
+  const configuration = await requireLoaded(
+    (name) => loadImageServiceConfiguration(name, undefined, undefined, allow),
+    file,
+  );
   const problems = await openingProblems(configuration, surroundings);
   if (problems.length > 0) throw new CommandFailure(problems.join('\n'), exitCodes.usage);
   const warnings = [

@@ -1,9 +1,12 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { usualAdminSocket, usualSocket } from '../../config/image-service/usual-places.js';
+import { allowOption } from '../allow-option.js';
 import type { CommandProcess } from '../command-process.js';
 import { configOption } from '../config-option.js';
 import { exitCodes } from '../exit.js';
+import type { CheckOptions } from './check.js';
 import type { ProbeOptions } from './probe.js';
+import type { ServeOptions } from './serve.js';
 import type { StatusOptions } from './status.js';
 
 // What a command needs is loaded when it runs: `serve` stays small, and `probe` starts fast.
@@ -26,10 +29,16 @@ function addServe(program: Command): void {
       "answer kubelet's image calls until SIGTERM, and pull images with the credentials of the rules",
     )
     .requiredOption(...configOption)
+    .addOption(allowOption())
+    .option(
+      '--replace',
+      'take the sockets from another instance that serves there; it finishes what it has begun. For updates in which the next one starts first',
+      false,
+    )
     .addHelpText('after', `\nExample:\n  kubelet-image-service serve --config ${usualConfig}`)
-    .action(async ({ config }: { config: string }) => {
+    .action(async (options: ServeOptions) => {
       const { serveImageService } = await import('./serve.js');
-      await serveImageService(config);
+      await serveImageService(options);
     });
 }
 
@@ -40,14 +49,15 @@ function addCheck(program: Command, own: CommandProcess): void {
       'list every problem it can find in a configuration; exits with 2 where there is one. Asks nobody',
     )
     .requiredOption(...configOption)
+    .addOption(allowOption())
     .addHelpText('after', `\nExample:\n  kubelet-image-service check --config ${usualConfig}`)
-    .action(async ({ config }: { config: string }) => {
+    .action(async (options: CheckOptions) => {
       const { checkImageService } = await import('./check.js');
       const { createLog } = await import('../../observability/pino-log.js');
       const { noMetrics } = await import('../one-question/no-metrics.js');
       // What is worth a log line is an answer here.
       const surroundings = { clock: Date, log: createLog('error', own.stderr), metrics: noMetrics };
-      await checkImageService(config, surroundings, own);
+      await checkImageService(options, surroundings, own);
     });
 }
 
@@ -90,10 +100,13 @@ function addProbe(program: Command, own: CommandProcess): void {
 function addStatus(program: Command, own: CommandProcess): void {
   program
     .command('status')
-    .description('show running and recent pulls, the rules and their credentials, and the runtime')
+    .description(
+      'show running and recent pulls, the rules and their credentials, and the runtime; on a node with it, what is installed',
+    )
     .option('--config <file>', 'the configuration of the service, which says where it is asked')
     .option('--endpoint <unix:///path>', `its admin.socket (default: unix://${usualAdminSocket})`)
     .option('--json', 'as JSON, with errors in full', false)
+    .addOption(new Option('--root <directory>').hideHelp())
     .addHelpText(
       'after',
       `\nExamples:\n  kubelet-image-service status\n  kubelet-image-service status --config ${usualConfig} --json`,

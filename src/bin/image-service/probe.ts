@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { hasCode } from '../../errors.js';
 import { callUnary, UnaryCallError } from '../../grpc/unary-call.js';
 import { grpcStatus } from '../../protocol/grpc-status.js';
 import { durationGrammar, milliseconds } from '../../settings/duration-text.js';
 import { explainUnixAddress, parseUnixAddress } from '../../settings/socket-text.js';
 import { QuestionError } from '../question-error.js';
+import { messagesAt } from './message-fields.js';
 
 export interface ProbeOptions {
   readonly endpoint: string;
@@ -82,16 +82,4 @@ function hasFilesystem(bytes: Uint8Array): boolean {
   } catch {
     return false; // no such message
   }
-}
-
-/** The inner messages or texts of a field. @throws where it is no message */
-function messagesAt(bytes: Uint8Array, field: number): readonly Uint8Array[] {
-  const reader = new BinaryReader(bytes);
-  const found: Uint8Array[] = [];
-  while (reader.pos < reader.len) {
-    const [number, type] = reader.tag();
-    if (number === field && type === WireType.LengthDelimited) found.push(reader.bytes());
-    else reader.skip(type, number);
-  }
-  return found;
 }

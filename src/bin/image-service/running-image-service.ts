@@ -27,16 +27,23 @@ export interface RunningImageService extends RunningService<ServedImageConfigura
   report(): Promise<ServiceReport>;
 }
 
+/** What the command line says of how it starts. */
+export interface StartOptions {
+  /** Gives up before it listens. */
+  readonly stop?: AbortSignal;
+  /** Takes the sockets' paths from another instance that listens there. */
+  readonly replace?: boolean;
+}
+
 /**
  * Opens everything a configuration names, and only then listens. The container runtime need not be there.
  *
- * @param stop gives up before it listens
  * @throws OpeningError or an Error with a one-line message, and StoppedError; nothing is left open then
  */
 export async function startImageService(
   configuration: ServedImageConfiguration,
   surroundings: ServiceSurroundings,
-  stop?: AbortSignal,
+  { stop, replace = false }: StartOptions = {},
 ): Promise<RunningImageService> {
   const opener = new Opener(configuration, surroundings);
   const closing: (() => Promise<unknown>)[] = [() => opener.close()];
@@ -49,7 +56,7 @@ export async function startImageService(
     if (stop?.aborted) throw new StoppedError();
     const { listen: address, socketMode: mode, directoryMode } = configuration;
     const { log, metrics } = surroundings;
-    const socket = { address, mode, directoryMode };
+    const socket = { address, mode, directoryMode, replace };
     const server = await GrpcServer.open({ socket, front: generation.front, log, metrics });
     closing.push(() => server.close());
     const service = new ServingImageService({
@@ -61,7 +68,7 @@ export async function startImageService(
       generation,
       server,
     });
-    await service.openAdmin();
+    await service.openAdmin(replace);
     generation.keepReady();
     await tellFileWarnings(configuration, log);
     return service;
@@ -124,11 +131,12 @@ class ServingImageService implements RunningImageService {
   }
 
   /** @throws an Error with a one-line message */
-  async openAdmin(): Promise<void> {
+  async openAdmin(replace: boolean): Promise<void> {
     this.#admin = await AdminServers.open(this.configuration, this.#parts.surroundings, {
       unready: () => this.#unready(),
       beforeMetrics: () => this.#health.isConnected(),
       report: () => this.report(),
+      replace,
     });
     this.#health.watch();
   }

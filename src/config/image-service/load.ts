@@ -4,13 +4,13 @@ import type { DriverMap } from '../../plugins/driver-map.js';
 import { checkFiles } from '../check-files.js';
 import type { ConfiguredDriver } from '../configuration.js';
 import { configureDriver } from '../configure-drivers.js';
-import { type DriverSite, siteOf } from '../driver-sites.js';
 import { parseSettings } from '../explain-issues.js';
 import { isMapping, type Mapping } from '../mapping.js';
 import { namedFiles } from '../named-files.js';
 import { inOrder, placeOf } from '../place-problems.js';
 import { type Finding, type Problem, printPath, type SettingPath } from '../problem.js';
 import { readYamlFile } from '../yaml-file.js';
+import { type AllowedCode, imageServiceSites, refusedCode } from './allowed-code.js';
 import { adminSocketOf, checkSockets } from './check-sockets.js';
 import type { ImageServiceConfiguration, ServedImageConfiguration } from './configuration.js';
 import { ruleSettings } from './rule-settings.js';
@@ -21,14 +21,16 @@ import { type ImageServiceSettings, imageServiceSchema } from './schema.js';
  * schema, and whether the files and variables it names are there. Opens no driver and no connection.
  *
  * @param environment where `{ env: NAME }` secrets are looked for
+ * @param allow what else is a problem, and is not even loaded
  * @returns the configuration, or all problems at once in the order of the file. Never rejects for what a file says.
  */
 export function loadImageServiceConfiguration(
   file: string,
   drivers: DriverMap = builtInDrivers,
   environment: NodeJS.ProcessEnv = process.env,
+  allow: AllowedCode = [],
 ): Promise<Loaded<ImageServiceConfiguration>> {
-  return load(file, drivers, environment, false);
+  return load(file, { drivers, environment, allow, isServed: false });
 }
 
 /**
@@ -36,24 +38,37 @@ export function loadImageServiceConfiguration(
  * variables of rules and of the audit log are there is left to who opens them: no pod may have to wait for a secret that
  * it does not need.
  */
-export async function loadServedImageConfiguration(file: string): Promise<Loaded<ServedImageConfiguration>> {
-  const loaded = await load(file, builtInDrivers, process.env, true);
+export async function loadServedImageConfiguration(
+  file: string,
+  allow: AllowedCode = [],
+): Promise<Loaded<ServedImageConfiguration>> {
+  const loaded = await load(file, {
+    drivers: builtInDrivers,
+    environment: process.env,
+    allow,
+    isServed: true,
+  });
   return loaded as Loaded<ServedImageConfiguration>;
 }
 
 type Loaded<C> = { readonly configuration: C } | { readonly problems: readonly Problem[] };
 
+interface LoadParts {
+  readonly drivers: DriverMap;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly allow: AllowedCode;
+  readonly isServed: boolean;
+}
+
 async function load(
   file: string,
-  drivers: DriverMap,
-  environment: NodeJS.ProcessEnv,
-  isServed: boolean,
+  { drivers, environment, allow, isServed }: LoadParts,
 ): Promise<Loaded<ImageServiceConfiguration>> {
   const yaml = await readYamlFile(file);
   if ('problems' in yaml) return { problems: inOrder(yaml.problems, file) };
   const baseDirectory = dirname(resolve(file));
   const core = await parseSettings(imageServiceSchema, yaml.value, { path: [] });
-  const configured = await configureSites(yaml.value, baseDirectory, drivers);
+  const configured = await configureSites(yaml.value, baseDirectory, { drivers, allow });
   const findings: Finding[] = [
     ...('findings' in core
       ? core.findings
@@ -96,11 +111,20 @@ type SiteKind = 'runtime' | 'credential-source';
 /** By the setting that chooses it. */
 type SiteDrivers = ReadonlyMap<string, ConfiguredDriver<SiteKind>>;
 
-async function configureSites(raw: unknown, baseDirectory: string, drivers: DriverMap) {
+async function configureSites(
+  raw: unknown,
+  baseDirectory: string,
+  { drivers, allow }: Pick<LoadParts, 'drivers' | 'allow'>,
+) {
   const findings: Finding[] = [];
   const configured = new Map<string, ConfiguredDriver<SiteKind>>();
   const configs: { readonly path: SettingPath; readonly config: unknown }[] = [];
-  for (const site of sitesOf(mappingOf(raw))) {
+  for (const site of imageServiceSites(raw)) {
+    const refused = refusedCode(site, allow);
+    if (refused !== undefined) {
+      findings.push(refused);
+      continue;
+    }
     const driver = await configureDriver(site, baseDirectory, drivers);
     if ('findings' in driver) {
       findings.push(...driver.findings);
@@ -114,17 +138,6 @@ async function configureSites(raw: unknown, baseDirectory: string, drivers: Driv
 
 function mappingOf(raw: unknown): Mapping {
   return isMapping(raw) ? raw : {};
-}
-
-/** The places of a raw configuration where a driver is chosen; what is no mapping the schema complains about. */
-function sitesOf({ runtime, images }: Mapping): readonly DriverSite<SiteKind>[] {
-  const credentials = (Array.isArray(images) ? images : []).map((entry: unknown, i) =>
-    isMapping(entry) && entry.credentials !== undefined
-      ? siteOf('credential-source', ['images', i, 'credentials'], entry.credentials)
-      : undefined,
-  );
-  const sites = [siteOf('runtime', ['runtime'], runtime), ...credentials];
-  return sites.filter((site) => site !== undefined) as DriverSite<SiteKind>[];
 }
 
 function compose(
