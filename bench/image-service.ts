@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { answers, CallClient, firstAnswer, type Method, registry, secret } from './image-service-calls.js';
 
-// npm run build && npm run bench:image-service [-- --json] [RUNS]
+// npm run build && npm run executable && npm run bench:image-service [-- --json] [RUNS]
 //
 // What `kubelet-image-service serve` costs a node: memory and the time of its start beside a bare server of node:http2 that
-// answers constants; CPU time of a relayed call beside what a direct one costs its client and the runtime together. Each run
+// answers constants; the same of the self-contained executable, where it was made, beside `node dist/bin/...`; CPU time of a relayed call beside what a direct one costs its client and the runtime together. Each run
 // has processes of its own, and takes turns. See docs/kubelet-image-service.md.
 
 const pulls = 1000;
@@ -21,6 +21,8 @@ const runs = Number(process.argv.slice(2).find((one) => /^\d+$/.test(one)) ?? 5)
 interface Server {
   readonly start: number;
   readonly memory: number;
+  /** What of it is no part of a file: the kernel cannot take it back. */
+  readonly ownMemory: number;
   readonly memoryAfterPulls: number;
 }
 
@@ -38,26 +40,29 @@ interface Call {
 interface Run {
   readonly ours: Server;
   readonly bare: Server;
+  readonly executable: Server | undefined;
   readonly calls: Readonly<Record<keyof typeof calls, Call>>;
 }
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const program = join(here, '../dist/bin/kubelet-image-service.js');
+const executable = join(here, `../dist/executable/kubelet-image-service-linux-${process.arch}`);
 const directory = mkdtempSync(join(tmpdir(), 'drp-bench-'));
 const at = (name: string) => join(directory, name);
 
 /** Standard output is where log lines go: they are written, and nobody reads them. */
-function begin(script: string, args: readonly string[]): ChildProcess {
+function begin(command: readonly [string, ...string[]], args: readonly string[]): ChildProcess {
   const env = { PATH: process.env.PATH, ANSWERS: answers };
-  return spawn(process.execPath, [script, ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  const [file, ...first] = command;
+  return spawn(file, [...first, ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 function beginBare(path: string): ChildProcess {
   rmSync(path, { force: true }); // of the run before
-  return begin(join(here, 'image-service-runtime.mjs'), [path]);
+  return begin([process.execPath, join(here, 'image-service-runtime.mjs')], [path]);
 }
 
-function beginOurs(): ChildProcess {
+function beginOurs(command: readonly [string, ...string[]]): ChildProcess {
   const credentials = { type: 'static', username: 'bench', password: { file: 'password' } };
   writeFileSync(at('password'), secret, { mode: 0o600 });
   const configuration = {
@@ -66,7 +71,7 @@ function beginOurs(): ChildProcess {
     images: [{ match: `${registry}/**`, credentials }],
   };
   writeFileSync(at('config.yaml'), JSON.stringify(configuration));
-  return begin(program, ['serve', '--config', at('config.yaml')]);
+  return begin(command, ['serve', '--config', at('config.yaml')]);
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -86,20 +91,21 @@ async function measureServer(
     const client = await firstAnswer(path);
     const start = performance.now() - startedAt;
     const memory = residentBytes(child);
+    const ownMemory = residentBytes(child, 'RssAnon');
     await client.repeat('PullImage', pulls);
     const memoryAfterPulls = residentBytes(child);
     await then?.(client, child);
     client.close();
-    return { start, memory, memoryAfterPulls };
+    return { start, memory, ownMemory, memoryAfterPulls };
   } finally {
     await end(child);
   }
 }
 
 /** proc_pid_status(5) */
-function residentBytes({ pid }: ChildProcess): number {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) * 1024;
+function residentBytes({ pid }: ChildProcess, line: 'VmRSS' | 'RssAnon' = 'VmRSS'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8').split('\n');
+  return Number(/\d+/.exec(status.find((one) => one.startsWith(line)) ?? '')) * 1024;
 }
 
 /** Microseconds of all threads, since they began. The first number of `schedstat`: nanoseconds on a processor. */
@@ -146,13 +152,20 @@ async function measureCall(
 async function run(runtime: ChildProcess): Promise<Run> {
   const bare = await measureServer(at('bare.sock'), () => beginBare(at('bare.sock')));
   const measured: Partial<Record<keyof typeof calls, Call>> = {};
-  const ours = await measureServer(at('image.sock'), beginOurs, async (client, child) => {
-    if (!(await client.wasShownTheCredential())) throw new Error('the runtime was shown no credential');
-    for (const method of Object.keys(calls) as (keyof typeof calls)[]) {
-      measured[method] = await measureCall(method, client, child, runtime);
-    }
-  });
-  return { ours, bare, calls: measured as Run['calls'] };
+  const ours = await measureServer(
+    at('image.sock'),
+    () => beginOurs([process.execPath, program]),
+    async (client, child) => {
+      if (!(await client.wasShownTheCredential())) throw new Error('the runtime was shown no credential');
+      for (const method of Object.keys(calls) as (keyof typeof calls)[]) {
+        measured[method] = await measureCall(method, client, child, runtime);
+      }
+    },
+  );
+  const single = existsSync(executable)
+    ? await measureServer(at('image.sock'), () => beginOurs([executable]))
+    : undefined;
+  return { ours, bare, executable: single, calls: measured as Run['calls'] };
 }
 
 function median(values: readonly number[]): number {
@@ -190,8 +203,24 @@ function rowsOf(all: readonly Run[]): readonly Row[] {
       (one) => one.ours[key] / scale,
       (one) => one.bare[key] / scale,
     );
+  const single = (what: string, unit: Row['unit'], key: keyof Server, scale: number) =>
+    row(
+      `${what}, of the executable`,
+      unit,
+      (one) => (one.executable?.[key] ?? Number.NaN) / scale,
+      (one) => one.ours[key] / scale,
+    );
   return [
+    ...(all.every((one) => one.executable !== undefined)
+      ? [
+          single('resident memory at the start', 'MiB', 'memory', 2 ** 20),
+          single('private memory at the start', 'MiB', 'ownMemory', 2 ** 20),
+          single(`resident memory after ${pulls} pulls`, 'MiB', 'memoryAfterPulls', 2 ** 20),
+          single('start to the first answer', 'ms', 'start', 1),
+        ]
+      : []),
     server('resident memory at the start', 'MiB', 'memory', 2 ** 20),
+    server('private memory at the start', 'MiB', 'ownMemory', 2 ** 20),
     server(`resident memory after ${pulls} pulls`, 'MiB', 'memoryAfterPulls', 2 ** 20),
     server('start to the first answer', 'ms', 'start', 1),
     ...(Object.keys(calls) as (keyof typeof calls)[]).flatMap((method) => [
@@ -218,12 +247,19 @@ function print(rows: readonly Row[]): void {
     console.log(`${ratio.padStart(5)} ${mine.padStart(7)} ${theirs.padStart(7)} ${unit.padEnd(4)}  ${what}`);
     console.log(`${' '.repeat(29)}each run: ${all.map((one) => one.toFixed(0)).join(', ')}`);
   }
-  console.log(
-    '\nBeside memory and start: a server of node:http2 that answers constants. Beside the CPU added: that of a direct call at',
-  );
-  console.log(
-    'client and runtime together. Beside the time of a call: that of a direct one. One call at a time.',
-  );
+  console.log(`\n${sizeOfExecutable()}`);
+  for (const line of [
+    'Beside the executable: `node dist/bin/...`, with the Node.js that runs this. Beside memory and start: a server of',
+    'node:http2 that answers constants. Beside the CPU added: that of a direct call at client and runtime together. Beside',
+    'the time of a call: that of a direct one. One call at a time.',
+  ]) {
+    console.log(line);
+  }
+}
+
+function sizeOfExecutable(): string {
+  if (!existsSync(executable)) return 'There is no executable; `npm run executable` makes it.';
+  return `The executable is a file of ${(statSync(executable).size / 2 ** 20).toFixed(0)} MiB.`;
 }
 
 if (!existsSync(program)) throw new Error('run `npm run build` first');
