@@ -12,9 +12,22 @@ export interface Dockerd extends Program {
   /** Runs the docker client against it. Each `client` has its own logins. */
   docker(
     args: readonly string[],
-    o?: { readonly input?: string; readonly client?: string; readonly signal?: AbortSignal },
+    o?: {
+      readonly input?: string;
+      readonly client?: string;
+      readonly signal?: AbortSignal;
+      readonly timeout?: number;
+    },
   ): Promise<CommandResult>;
+  /** Runs a line of `sh` whose docker is this one: for pipes. @param args `$1` and the following */
+  shell(script: string, ...args: readonly string[]): Promise<CommandResult>;
 }
+
+/**
+ * How layers are kept: `vfs`, a copy of everything for each, works wherever a test may run; `overlay2` is for images of
+ * a size that matters.
+ */
+export type StorageDriver = 'vfs' | 'overlay2';
 
 /**
  * Starts a Docker Engine that touches nothing of the machine: no bridge, no firewall rules, no forwarding, its own
@@ -27,6 +40,7 @@ export async function startDockerd(
   workspace: Workspace,
   settings: object = {},
   etc?: OwnEtc,
+  storageDriver: StorageDriver = 'vfs',
 ): Promise<Dockerd> {
   const directory = (name: string) => workspace.path('docker', name);
   const socket = directory('docker.sock');
@@ -38,6 +52,8 @@ export async function startDockerd(
     });
   const docker: Dockerd['docker'] = (args, { client = 'client', ...options } = {}) =>
     run('docker', args, { env: clientEnvironment(client), ...options });
+  const shell: Dockerd['shell'] = (script, ...args) =>
+    run('sh', ['-euc', script, 'sh', ...args], { env: clientEnvironment('client') });
   const containerd = await startContainerd(workspace, 'docker/containerd');
   const options = [
     `--config-file=${workspace.file('docker/daemon.json', JSON.stringify({ 'deprecated-key-path': directory('key.json'), ...settings }))}`,
@@ -49,7 +65,7 @@ export async function startDockerd(
     '--bridge=none',
     '--iptables=false',
     '--ip-forward=false',
-    '--storage-driver=vfs',
+    `--storage-driver=${storageDriver}`,
   ];
   const [command, ...args] = etc?.wrap('dockerd', options) ?? ['dockerd', ...options];
   const ready = async () => (await docker(['version'])).code === 0;
@@ -58,6 +74,7 @@ export async function startDockerd(
   return {
     socket,
     docker,
+    shell,
     get pid() {
       return program.pid;
     },

@@ -55,7 +55,7 @@ export async function startImageService(
   const current = () => runs.at(-1);
   const output = () => runs.map((program) => program.output()).join('');
   const start = async () => {
-    const args = programArguments('serve', '--config', file);
+    const args = programArguments('serve', '--config', file, '--allow', 'exec');
     const ready = async () => (await probe(workspace, socket)).code === 0;
     runs.push(await startProgram(workspace, { command: process.execPath, args, cwd: root, env, ready }));
   };

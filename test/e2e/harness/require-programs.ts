@@ -6,6 +6,7 @@ const packages = {
   buildah: 'buildah',
   containerd: 'containerd',
   ctr: 'containerd',
+  debootstrap: 'debootstrap',
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
@@ -18,7 +19,7 @@ const packages = {
 } as const;
 
 /** Those that run as root only. */
-const forRoot: readonly string[] = ['containerd', 'dockerd', 'podman', 'buildah', 'unshare'];
+const forRoot: readonly string[] = ['containerd', 'dockerd', 'podman', 'buildah', 'unshare', 'debootstrap'];
 
 /** What every test needs to fill a registry. */
 const always = ['docker-registry', 'htpasswd', 'skopeo'] as const;
