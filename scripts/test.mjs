@@ -34,20 +34,10 @@ if (files.some((file) => file.startsWith('test/e2e/'))) {
   process.env.TEST_BUILT = '1';
 }
 
-// While an end-to-end test waits for a daemon, the others have the machine.
 if (options.length === 0) {
-  runNode(['--import', 'tsx', 'scripts/run-tests.mjs', ...spread(files)]);
+  runNode(['--import', 'tsx', 'scripts/run-tests.mjs', ...files]);
 } else {
   runTests();
-}
-
-/** The end-to-end tests between the others, the first at once and the last before the end. */
-function spread(all) {
-  const slow = all.filter((file) => file.startsWith('test/e2e/'));
-  const others = all.filter((file) => !file.startsWith('test/e2e/'));
-  const step = Math.max(1, Math.floor((others.length * 0.8) / Math.max(1, slow.length)));
-  const rest = slow.flatMap((file, i) => [file, ...others.slice(i * step, (i + 1) * step)]);
-  return [...rest, ...others.slice(slow.length * step)];
 }
 
 function runTests() {
@@ -56,7 +46,7 @@ function runTests() {
     'tsx',
     '--test',
     // The bound of one file, for Node's runner has none; real daemons are slow to start on a small machine.
-    '--test-timeout=600000',
+    '--test-timeout=900000',
     `--test-concurrency=${availableParallelism()}`,
     '--test-reporter=./scripts/test-reporter.mjs',
     '--test-reporter-destination=stdout',

@@ -26,7 +26,7 @@ function lastLayer(image: ImageFiles): string {
 
 test('an upstream that fails', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr', 'skopeo')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const { proxy, registry, password } = await startFaultyFront(workspace);
   const { docker } = await startDockerd(workspace, {
@@ -103,7 +103,7 @@ test('an upstream that fails', async (t) => {
 
 test('a client that goes away in mid-pull', async (t) => {
   if (!requirePrograms(t, 'skopeo')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const { proxy, registry, password } = await startFaultyFront(workspace);
   const image = await bigImage({ layers: 1, size: 8 * mebibyte });
@@ -121,7 +121,7 @@ test('a client that goes away in mid-pull', async (t) => {
 
 test('a proxy that is restarted between layers', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const { proxy, registry, password } = await startFaultyFront(workspace);
   const { docker } = await startDockerd(workspace, { 'max-concurrent-downloads': 1 });

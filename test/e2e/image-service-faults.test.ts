@@ -21,7 +21,7 @@ const silentAddress = '127.0.0.1:1'; // nobody is there
 
 test('what goes wrong', async (t) => {
   if (!requirePrograms(t, 'containerd', 'ctr', 'docker', 'dockerd')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const registry = await startMemoryRegistry({ auth: { kind: 'token', username: 'robot', password } });
   const open = await startMemoryRegistry();

@@ -33,7 +33,7 @@ function slowUploads(registry: MemoryRegistry, repository: string, bodyRate: num
 
 test('a proxy that ends in mid-upload', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const front = await startFaultyFront(workspace, { settings: { drainTimeout: '500ms' } });
   const { proxy, registry } = front;
@@ -119,7 +119,7 @@ function endless(bytes: Buffer): Readable {
 
 test('a client that is killed in mid-push', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const front = await startFaultyFront(workspace);
   const { proxy, registry } = front;

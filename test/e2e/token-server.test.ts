@@ -19,7 +19,7 @@ const password = 'w0nder+land';
 // and again behind the proxy.
 test('docker-registry with our token endpoint', async (t) => {
   if (!requirePrograms(t, 'docker', 'dockerd', 'containerd', 'ctr')) return;
-  const workspace = await openWorkspace();
+  const workspace = await openWorkspace('waiting');
   t.after(() => workspace.close());
   const address = await proxyAddress();
   const port = await freePort();
