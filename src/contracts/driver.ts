@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { BlobStore } from './blob-store.js';
 import type { Clock } from './clock.js';
 import type { CredentialSource } from './credential-source.js';
 import type { Log } from './log.js';
@@ -42,6 +43,13 @@ export interface DriverKinds {
   'token-issuer': { opens: TokenIssuer; given: { readonly issuer: string } };
   upstream: { opens: Upstream; given: { readonly credentials: CredentialSource } };
   runtime: { opens: NodeRuntime; given: unknown };
+  'blob-store': {
+    opens: BlobStore;
+    given: {
+      /** `guest`: for an administrator's command beside a running proxy: nothing is done in the background. */
+      readonly access: 'owner' | 'guest';
+    };
+  };
   'state-store': {
     opens: StateStore;
     given: {

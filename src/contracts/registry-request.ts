@@ -39,6 +39,19 @@ export interface RegistryRequest {
   readonly headers: Headers;
   /** Can be read once. */
   readonly body?: Readable;
+  /** The bytes of a blob are wanted, also where the upstream is set to say where they are. */
+  readonly blobs?: 'stream';
+}
+
+/** What a cache made of a request. */
+export interface CacheOutcome {
+  /**
+   * `hit`: the upstream was not asked. `revalidated`: it was asked, and what it would send was here. `stale`: it could
+   * not be asked. `miss`: it has sent it. `passed`: it was none of the cache's business.
+   */
+  readonly result: 'hit' | 'revalidated' | 'stale' | 'miss' | 'passed';
+  /** Of `stale`: how the upstream failed, as a code of ours. */
+  readonly reason?: string;
 }
 
 export interface RegistryResponse {
@@ -50,6 +63,8 @@ export interface RegistryResponse {
   readonly body?: Readable;
   /** With 307 the storage's URL, a secret (it is signed); with an upload the session's. Absolute. */
   readonly location?: URL;
+  /** Absent where there is no cache. */
+  readonly cache?: CacheOutcome;
   /** The query of the next page, where there is one. It was checked to continue the same list. */
   readonly nextPage?: string;
 }

@@ -45,6 +45,9 @@ export const builtInDrivers: DriverMap = {
     cri: () => import('../runtimes/cri.js'),
     docker: () => import('../runtimes/docker.js'),
   },
+  'blob-store': {
+    disk: () => import('../blob-stores/disk.js'),
+  },
   'state-store': {
     file: () => import('../state-stores/file.js'),
     memory: () => import('../state-stores/memory.js'),

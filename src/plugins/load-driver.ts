@@ -87,6 +87,10 @@ const methods: Readonly<Record<DriverKind, readonly string[]>> = {
   'token-issuer': ['issue', 'open', 'publicKeys', 'derivedKeys', 'close'],
   runtime: ['close'], // and those of its `kind`
   upstream: ['fetch', 'canonicalName', 'probe', 'close'],
+  'blob-store': [
+    ...['open', 'create', 'mark', 'changed', 'link', 'linkOf', 'unlink'],
+    ...['status', 'verify', 'prune', 'close'],
+  ],
   'state-store': ['get', 'put', 'compareAndSet', 'delete', 'list', 'close'],
 };
 

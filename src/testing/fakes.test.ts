@@ -102,10 +102,7 @@ describeCredentialSourceConformance('fake', async () => {
   };
 });
 
-describeBlobStoreConformance('fake', async () => {
-  const clock = new FakeClock();
-  return { store: new FakeBlobStore(clock), advance: (ms) => clock.advance(ms) };
-});
+describeBlobStoreConformance('fake', async () => ({ store: new FakeBlobStore() }));
 
 describeRuntimeConformance(
   'fake',
