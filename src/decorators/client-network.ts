@@ -6,6 +6,7 @@ import { plainAddress } from '../settings/address-range.js';
  * has one address of that has all of them.
  */
 export function clientNetwork(address: string): string {
+  if (!address.includes(':')) return address;
   const plain = plainAddress(address);
   if (!isIPv6(plain)) return plain;
   const groups = groupsOf(plain);

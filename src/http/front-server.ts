@@ -8,6 +8,7 @@ import {
   type Principal,
   qualifiedName,
   type RegistryOperation,
+  requestHeaders,
   type TokenIssuer,
 } from '../contracts/index.js';
 import { clientNetwork } from '../decorators/client-network.js';
@@ -17,7 +18,8 @@ import type { RegistryService } from '../proxy/registry-service.js';
 import type { TokenRecord, TokenService } from '../token/token-service.js';
 import { type Ending, pageAuditEvents, registryAuditEvent, tokenAuditEvent } from './audit-events.js';
 import { parseAuthorization } from './authorization.js';
-import { closeUnlessRead } from './end-answer.js';
+import { cacheStatus } from './cache-status.js';
+import { closeUnlessRead, hasUnreadBody } from './end-answer.js';
 import { type ChallengeFor, errorResponse } from './error-response.js';
 import { Exchange, type ExchangeParts } from './exchange.js';
 import { ExchangeLog, type Outcome, outcomeOfGone } from './exchange-log.js';
@@ -255,11 +257,10 @@ function shownBy({ shown, connection }: ClientCredentials): Exchange['shown'] {
 async function answerRegistry(exchange: Exchange, answer: ClientResponse): Promise<Outcome> {
   const { request, response } = exchange;
   const { status } = answer;
-  const headers: Record<string, string> = {
-    ...Object.fromEntries(answer.headers),
-    ...apiVersion,
-    ...closeUnlessRead(request),
-  };
+  const headers: Record<string, string> = { ...apiVersion };
+  for (const [name, value] of answer.headers) headers[name] = value;
+  if (hasUnreadBody(request)) headers.connection = 'close';
+  if (answer.cache !== undefined) headers['cache-status'] = cacheStatus(answer.cache);
   if (answer.link !== undefined) headers.link = answer.link;
   if (answer.location !== undefined) headers.location = answer.location;
   if (answer.body === undefined || request.method === 'HEAD') {
@@ -283,12 +284,14 @@ async function answerRegistry(exchange: Exchange, answer: ClientResponse): Promi
   };
 }
 
-function headersOf(request: IncomingMessage): ReadonlyMap<string, string> {
-  return new Map(
-    Object.entries(request.headers).flatMap(([name, value]) =>
-      typeof value === 'string' ? [[name, value] as const] : [],
-    ),
-  );
+/** Those that may go up. */
+function headersOf({ headers }: IncomingMessage): ReadonlyMap<string, string> {
+  const picked = new Map<string, string>();
+  for (const name of requestHeaders) {
+    const value = headers[name];
+    if (typeof value === 'string') picked.set(name, value);
+  }
+  return picked;
 }
 
 function jwksOf(tokens: TokenIssuer): string {

@@ -90,6 +90,7 @@ function decode(text: string): string {
 
 /** Takes `ns` out, and leaves the rest of the query as it was sent. */
 function splitQuery(text: string): { query: string; ns?: string } {
+  if (text === '') return { query: '' };
   if (text.length > maxRequestQuery)
     throw new RegistryError('NAME_INVALID', { message: 'the query is too long' });
   if (/[^\x21-\x7e]/.test(text)) throw new RegistryError('NAME_INVALID', { message: 'invalid query' });

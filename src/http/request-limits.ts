@@ -14,7 +14,6 @@ const retryAfter = 1;
 export class RequestLimits {
   readonly #open = new Map<string, number>();
   readonly #refusals: ReturnType<Metrics['counter']>;
-  readonly #gauge: ReturnType<Metrics['gauge']>;
   #all = 0;
 
   constructor(metrics: Metrics) {
@@ -24,8 +23,8 @@ export class RequestLimits {
       ['limit'],
     );
     for (const limit of ['address', 'principal']) this.#refusals.add({ limit }, 0);
-    this.#gauge = metrics.gauge('requests_open', 'Requests under way, transfers with them');
-    this.#gauge.set({}, 0);
+    const open = metrics.gauge('requests_open', 'Requests under way, transfers with them');
+    open.follow({}, () => this.#all);
   }
 
   /**
@@ -44,12 +43,12 @@ export class RequestLimits {
       });
     }
     this.#open.set(key, open + 1);
-    if (kind === 'address') this.#gauge.set({}, ++this.#all);
+    if (kind === 'address') this.#all += 1;
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      if (kind === 'address') this.#gauge.set({}, --this.#all);
+      if (kind === 'address') this.#all -= 1;
       const now = (this.#open.get(key) ?? 1) - 1;
       if (now === 0) this.#open.delete(key);
       else this.#open.set(key, now);

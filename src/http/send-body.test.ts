@@ -3,6 +3,7 @@ import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
+import { PulledBody } from '../protocol/pulled-body.js';
 import { ClientGone } from './client-gone.js';
 import { sendBody } from './send-body.js';
 
@@ -65,6 +66,76 @@ function failing(text: string): Readable {
     { objectMode: false },
   );
 }
+
+/** Pieces in one buffer, one after the other; then an error, or the end. */
+class Pulled extends PulledBody {
+  readonly #texts: string[];
+  readonly #error: Error | undefined;
+  readonly #buffer = Buffer.alloc(100);
+
+  constructor(texts: readonly string[], error?: Error) {
+    super();
+    this.#texts = [...texts];
+    this.#error = error;
+  }
+
+  async pull(): Promise<Buffer | undefined> {
+    await new Promise((resolve) => setImmediate(resolve));
+    const text = this.#texts.shift();
+    if (text !== undefined) return this.#buffer.subarray(0, this.#buffer.write(text));
+    if (this.#error !== undefined) throw this.#error;
+    return undefined;
+  }
+}
+
+describe('sendBody of what is pulled', () => {
+  test('the pieces arrive as they were when they were pulled', async (t) => {
+    for (const length of [11, undefined]) {
+      const body = new Pulled(['hello', ' ', 'world']);
+      const { outcome, received, whole } = await exchange(t, body, length);
+      assert.deepEqual(
+        { outcome, received, whole },
+        { outcome: { sent: 11 }, received: 'hello world', whole: true },
+      );
+      assert.equal(body.destroyed, true);
+    }
+  });
+
+  test('read as a stream it gives copies', async () => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of new Pulled(['hello', ' ', 'world'])) chunks.push(chunk as Buffer);
+    assert.equal(Buffer.concat(chunks).toString(), 'hello world');
+  });
+
+  for (const [what, body, length] of [
+    ['shorter than its length', () => new Pulled(['hello']), 11],
+    ['longer than its length', () => new Pulled(['hello', ' world and more']), 11],
+    ['that fails', () => new Pulled(['hello'], new Error('broken')), 11],
+    ['that fails, without a length', () => new Pulled(['hello'], new Error('broken')), undefined],
+  ] as const) {
+    test(`a body ${what}: the client never sees it whole`, async (t) => {
+      const source = body();
+      const { outcome, whole } = await exchange(t, source, length);
+      assert.equal(whole, false);
+      assert.ok(
+        outcome.error instanceof Error && !(outcome.error instanceof ClientGone),
+        'it is no fault of ours',
+      );
+      assert.equal(source.destroyed, true);
+    });
+  }
+
+  test('a client that leaves while nothing comes is let go at once', async (t) => {
+    const body = new Pulled(['hello']);
+    const pull = body.pull.bind(body);
+    let pulls = 0;
+    body.pull = () => (++pulls === 1 ? pull() : new Promise(() => {}));
+    const { outcome } = await exchange(t, body, 11, { leaveAfter: 5 });
+    assert.ok(outcome.error instanceof ClientGone, 'it counts as a fault of ours');
+    assert.equal(outcome.sent, 5);
+    assert.equal(body.destroyed, true);
+  });
+});
 
 describe('sendBody', () => {
   test('a body with its length', async (t) => {

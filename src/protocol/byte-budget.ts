@@ -21,6 +21,8 @@ export class OverBudget extends RegistryError {}
 
 /** Some of a budget's bytes. */
 export interface HeldBytes {
+  /** So many are on the budget. */
+  readonly counted: number;
   /** @throws OverBudget TOOMANYREQUESTS; what was taken before stays taken. RangeError after `release` */
   take(count: number): void;
   /** Gives all of them back. A second call does nothing. */
@@ -53,6 +55,9 @@ export class ByteBudget {
     let isOpen = true;
     const counted = () => Math.max(size - free, 0);
     return {
+      get counted() {
+        return counted();
+      },
       take: (count) => {
         if (!isOpen) throw new RangeError('these bytes were released');
         const more = Math.max(size + count - free, 0) - counted();
@@ -81,6 +86,10 @@ export function heldBody(bytes: Uint8Array, held: HeldBytes, signal: AbortSignal
     held.release();
     throw signal.reason;
   }
+  if (held.counted === 0 && bytes.length <= pieceSize) {
+    held.release();
+    return new WholeBody(bytes);
+  }
   const body = new HeldBody(bytes, held);
   const onAbort = () => body.destroy(signal.reason);
   body.on('error', () => {}); // it may fail before its reader has come
@@ -91,6 +100,21 @@ export function heldBody(bytes: Uint8Array, held: HeldBytes, signal: AbortSignal
 
 /** Bytes. */
 const pieceSize = 64 * 1024;
+
+/** A body of few bytes in memory: whoever sends it may take them as they are. */
+export class WholeBody extends Readable {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    super();
+    this.bytes = bytes;
+  }
+
+  override _read(): void {
+    if (this.bytes.length > 0) this.push(Buffer.from(this.bytes));
+    this.push(null);
+  }
+}
 
 /**
  * Gives copies in pieces: of bytes that are given as a whole the client's connection would hold all, long after this

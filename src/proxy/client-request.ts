@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type {
+  CacheOutcome,
   ClientCredentials,
   Headers,
   Principal,
@@ -50,6 +51,8 @@ export interface AccessRecord {
   upstream?: string;
   upstreamRepository?: string;
   rule?: string;
+  /** What the cache made of it. */
+  cache?: CacheOutcome['result'];
   /** What the request needs: what a challenge then asks for. */
   wanted?: readonly Scope[];
 }

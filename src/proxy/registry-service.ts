@@ -83,6 +83,7 @@ export class RegistryService {
     const upstreamOperation = this.#atUpstream(operation, place, mount);
     const answered = await this.#forward(request, upstreamOperation, destination, o);
     const response = withPassiveType(answered, operation);
+    if (response.cache !== undefined) record.cache = response.cache.result;
     if (source && mount && response.status === 201) record.mountedFrom = source.scope.name;
     const digest = response.headers.get('docker-content-digest');
     if (digest !== undefined) record.digest = digest;
@@ -261,11 +262,13 @@ function withNs(query: string, ns: string | undefined): string {
 /** Only a blob that is read has parts; which range of it is one, its upstream decides. */
 function forwardedHeaders({ headers, operation, method }: ClientRequest): Headers {
   const inParts = operation.kind === 'blob' && method === 'GET';
-  return new Map(
-    [...headers].filter(
-      ([name]) => requestHeaders.includes(name) && (inParts || (name !== 'range' && name !== 'if-range')),
-    ),
-  );
+  const forwarded = new Map<string, string>();
+  for (const name of requestHeaders) {
+    const value = headers.get(name);
+    if (value !== undefined && (inParts || (name !== 'range' && name !== 'if-range')))
+      forwarded.set(name, value);
+  }
+  return forwarded;
 }
 
 /** A name where it stands by itself: `m` is a part of `manifest` as well. */

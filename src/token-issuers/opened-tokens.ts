@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Access, Clock } from '../contracts/index.js';
 import type { SigningKey } from './signing-key.js';
@@ -49,5 +49,5 @@ export class OpenedTokens {
 }
 
 function nameOf(token: string, service: string): string {
-  return createHash('sha256').update(service).update('\0').update(token).digest('base64');
+  return hash('sha256', `${service}\0${token}`, 'base64');
 }
