@@ -11,6 +11,7 @@ type Layer =
   | 'base'
   | 'contracts'
   | 'decorators'
+  | 'cache'
   | 'outgoing'
   | 'routing'
   | 'driver'
@@ -26,6 +27,7 @@ const members: Readonly<Record<Layer, readonly string[]>> = {
   base: ['reference', 'protocol', 'settings', 'errors.ts', 'secret.ts'],
   contracts: ['contracts'],
   decorators: ['decorators'],
+  cache: ['pull-through'],
   outgoing: ['outgoing'],
   routing: ['routing', 'revocation'],
   driver: [
@@ -51,13 +53,25 @@ const mayImport: Readonly<Record<Layer, readonly Layer[]>> = {
   base: ['base'],
   contracts: ['base'],
   decorators: ['base', 'contracts'],
+  cache: ['base', 'contracts', 'decorators'],
   outgoing: ['base', 'contracts', 'decorators'],
   driver: ['base', 'contracts', 'decorators', 'outgoing'],
   routing: ['base', 'contracts'],
   service: ['base', 'contracts', 'decorators', 'outgoing', 'routing'],
   edge: ['base', 'contracts', 'decorators', 'routing', 'service', 'edge', 'plugins'],
   plugins: ['base', 'contracts', 'decorators', 'service', 'edge', 'driver'],
-  bin: ['base', 'contracts', 'decorators', 'outgoing', 'routing', 'driver', 'service', 'edge', 'plugins'],
+  bin: [
+    'base',
+    'contracts',
+    'decorators',
+    'cache',
+    'outgoing',
+    'routing',
+    'driver',
+    'service',
+    'edge',
+    'plugins',
+  ],
   // What a plugin imports must not bring the server along.
   'for plugins': ['base', 'contracts', 'decorators', 'outgoing'],
   testing: ['base', 'contracts', 'decorators'],

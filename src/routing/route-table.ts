@@ -13,6 +13,8 @@ export interface Route {
   readonly rewrite: string;
   /** Values of `?ns=` that mean this route. */
   readonly ns: readonly string[];
+  /** In the upstream's place, where this route reaches it in a way of its own. */
+  readonly by?: Upstream;
 }
 
 /** Where a repository name leads. */
@@ -131,7 +133,12 @@ export class RouteTable {
       ? route.prefix + upstreamName.slice(route.rewrite.length)
       : name;
     if (!isRepositoryName(upstreamName)) throw new RegistryError('NAME_INVALID', { detail: { name } });
-    return { canonical: parseRepositoryName(canonical), upstreamId: route.upstream, upstream, upstreamName };
+    return {
+      canonical: parseRepositoryName(canonical),
+      upstreamId: route.upstream,
+      upstream: route.by ?? upstream,
+      upstreamName,
+    };
   }
 }
 

@@ -21,7 +21,8 @@ async function getBlob(
   tools: UpstreamTools,
   call: UpstreamCall<OperationOf<'blob'>>,
 ): Promise<RegistryResponse> {
-  const outcome = await send(tools, call, 'GET', tools.blobs === 'redirect' ? 'hand-on' : 'follow');
+  const handOn = tools.blobs === 'redirect' && call.request.blobs !== 'stream';
+  const outcome = await send(tools, call, 'GET', handOn ? 'hand-on' : 'follow');
   if (outcome.location !== undefined) {
     const headers = new Map([['docker-content-digest', call.operation.digest]]);
     return { status: 307, headers, location: outcome.location };
