@@ -6,6 +6,7 @@ import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import { addAwsCertificatesCommand } from './aws-certificates.js';
 import { addBindingsCommands } from './bindings.js';
+import { addCacheCommands } from './cache.js';
 import { checkOpening, checkWarnings } from './check.js';
 import { checkConnections, connectTimeout } from './check-connect.js';
 import { configOption } from './config-option.js';
@@ -138,6 +139,7 @@ program
 addProbeCommand(program);
 addTokensCommands(program.command('tokens'), quiet);
 addBindingsCommands(program.command('bindings'), quiet);
+addCacheCommands(program.command('cache'), quiet);
 addAwsCertificatesCommand(program);
 
 // `schema | head`: the reader may leave early.

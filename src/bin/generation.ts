@@ -15,6 +15,7 @@ import { RefreshTokens } from '../token/refresh-tokens.js';
 import { TokenService } from '../token/token-service.js';
 import type { Succeeding } from './generation-succession.js';
 import { openAudit } from './open-audit.js';
+import { openCaches } from './open-caches.js';
 import {
   type OpenedUpstream,
   openIssuer,
@@ -60,7 +61,7 @@ export class Generations {
     try {
       const audit = await openAudit(opener, configuration, this.#surroundings);
       const state = await openState(opener, configuration);
-      const upstreams = await openUpstreams(opener, configuration);
+      const upstreams = await openCaches(opener, configuration, await openUpstreams(opener, configuration));
       const front = await this.#openFront(opener, configuration, state, upstreams);
       return {
         configuration,

@@ -15,10 +15,13 @@ import { ServedHosts } from '../routing/served-host.js';
 import type { Opened, Opener } from './opener.js';
 
 export interface OpenedUpstream extends Opened<Upstream> {
+  /** Of the routes that reach it in a way of their own, by their places in the configuration. */
+  readonly byRoute: ReadonlyMap<number, Upstream>;
   /** Gets its credentials now, and from now on before they are needed. Never throws and never waits. */
   keepReady(): void;
 }
 
+/** Without their caches. */
 export async function openUpstreams(
   opener: Opener,
   { upstreams }: Configuration,
@@ -28,11 +31,11 @@ export async function openUpstreams(
     // Its settings say which registry it is: what was had for another one must not be gone on with.
     const { source, refreshed } = await openCredentials(opener, id, credentials, upstream.raw);
     const given = { credentials: source.part };
-    const { part, key } = await opener.open(`upstreams.${id}`, id, upstream, given, [source.key]);
+    const plain = await opener.open(`upstreams.${id}`, id, upstream, given, [source.key]);
     const keepReady = () => {
-      for (const one of refreshed) one.keepReady({ registry: part.registry });
+      for (const one of refreshed) one.keepReady({ registry: plain.part.registry });
     };
-    opened.set(id, { part, key, keepReady });
+    opened.set(id, { ...plain, byRoute: new Map(), keepReady });
   }
   return opened;
 }
@@ -126,7 +129,11 @@ function servedHosts({ externalUrl, routes }: Configuration): ServedHosts {
 
 export function routeTable(
   { externalUrl, routes }: Configuration,
-  upstreams: ReadonlyMap<string, Opened<Upstream>>,
+  upstreams: ReadonlyMap<string, OpenedUpstream>,
 ): RouteTable {
-  return new RouteTable(externalUrl, routes, new Map([...upstreams].map(([id, { part }]) => [id, part])));
+  const withWays = routes.map((route, i) => {
+    const by = upstreams.get(route.upstream)?.byRoute.get(i);
+    return by === undefined ? route : { ...route, by };
+  });
+  return new RouteTable(externalUrl, withWays, new Map([...upstreams].map(([id, { part }]) => [id, part])));
 }

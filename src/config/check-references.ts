@@ -1,7 +1,8 @@
+import { normalize } from 'node:path';
 import { routeSchema } from './core-schema.js';
 import { KnownNames } from './known-names.js';
 import { isMapping, type Mapping } from './mapping.js';
-import type { Finding } from './problem.js';
+import { type Finding, printPath } from './problem.js';
 
 /** What is wrong between the parts of a raw configuration; parts that are wrong in themselves are passed over. */
 export function checkReferences(raw: unknown): readonly Finding[] {
@@ -13,6 +14,7 @@ export function checkReferences(raw: unknown): readonly Finding[] {
   return [
     ...checkRoutes(core.routes, upstreams),
     ...checkCatalog(core.catalog, upstreams),
+    ...checkCaches(core),
     ...checkSomethingServed(core),
     ...verifiers.flatMap((id, i): Finding[] =>
       id !== undefined && verifiers.indexOf(id) !== i
@@ -55,6 +57,32 @@ function checkRoutes(routes: unknown, upstreams: KnownNames): readonly Finding[]
     }
   }
   return findings;
+}
+
+/** One directory, one size: who opened it with another one would evict what belongs to its neighbours. */
+function checkCaches({ upstreams, routes }: Mapping): readonly Finding[] {
+  const places = [
+    ...Object.entries(isMapping(upstreams) ? upstreams : {}).map(
+      ([name, entry]) => [['upstreams', name, 'cache'], entry] as const,
+    ),
+    ...(Array.isArray(routes) ? routes : []).map(
+      (entry: unknown, i) => [['routes', i, 'cache'], entry] as const,
+    ),
+  ];
+  const first = new Map<string, { readonly size: string; readonly where: string }>();
+  return places.flatMap(([path, entry]): Finding[] => {
+    const cache = isMapping(entry) ? entry.cache : undefined;
+    if (!isMapping(cache) || typeof cache.path !== 'string' || typeof cache.maxSize !== 'string') return [];
+    const same = first.get(normalize(`${cache.path}/`));
+    if (same === undefined) {
+      first.set(normalize(`${cache.path}/`), { size: cache.maxSize, where: printPath(path) });
+      return [];
+    }
+    if (same.size === cache.maxSize) return [];
+    return [
+      { path: [...path, 'maxSize'], message: `${same.where} has the same path with maxSize: ${same.size}` },
+    ];
+  });
 }
 
 function checkSomethingServed(core: Mapping): readonly Finding[] {

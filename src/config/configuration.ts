@@ -33,6 +33,16 @@ export interface PolicyTestSetting {
   readonly place: Omit<Problem, 'message'>;
 }
 
+/** Times are milliseconds. */
+export interface ConfiguredCache {
+  /** `upstreams.hub.cache`. */
+  readonly setting: string;
+  readonly store: ConfiguredDriver<'blob-store'>;
+  readonly tagFreshness: number;
+  readonly contentFreshness: number;
+  readonly missFreshness: number;
+}
+
 /** A route from what clients name to a repository of an upstream. */
 export interface RouteSetting {
   /** In lower case, `name` or `name:port`. Absent: any host. */
@@ -45,6 +55,8 @@ export interface RouteSetting {
   readonly rewrite: string;
   /** The registries containerd names in `?ns=` in mirror mode; each of one route only. In lower case. */
   readonly ns: readonly string[];
+  /** In the place of the upstream's; `false`: none. */
+  readonly cache?: ConfiguredCache | false;
 }
 
 export interface ConfiguredCredential {
@@ -57,6 +69,7 @@ export interface ConfiguredUpstream {
   readonly upstream: ConfiguredDriver<'upstream'>;
   /** At least one: of several the first that the registry does not refuse. */
   readonly credentials: readonly ConfiguredCredential[];
+  readonly cache?: ConfiguredCache;
 }
 
 export interface ConfiguredVerifier {

@@ -4,7 +4,7 @@ import type { DriverMap } from '../plugins/driver-map.js';
 import { DriverError, loadDriver } from '../plugins/load-driver.js';
 import type { ConfiguredDriver } from './configuration.js';
 import { defaultTypes } from './default-types.js';
-import { type DriverSite, driverSites } from './driver-sites.js';
+import { type DriverSite, driverSites, typeKeyOf } from './driver-sites.js';
 import { parseSettings, topKeys } from './explain-issues.js';
 import { type Finding, printPath, type SettingPath } from './problem.js';
 
@@ -67,10 +67,12 @@ export async function configureDriver(
   const { kind, path, choice } = site;
   if (choice === undefined) {
     const known = Object.keys(drivers[kind]).join(', ');
-    return { findings: [{ path: [...path, 'type'], message: `is missing; expected one of ${known}` }] };
+    return {
+      findings: [{ path: [...path, typeKeyOf(kind)], message: `is missing; expected one of ${known}` }],
+    };
   }
   const { type, module } = choice;
-  const source = module === undefined ? 'type' : 'module';
+  const source = module === undefined ? typeKeyOf(kind) : 'module';
   try {
     const driver = await loadDriver(
       kind,

@@ -11,7 +11,7 @@ import { secretSource } from '../settings/secret-source.js';
 import { defaultTypes } from './default-types.js';
 import { auditSettings, logSettings } from './log-settings.js';
 import { policyTestSchema } from './policy-test-schema.js';
-import { typeKeys } from './type-keys.js';
+import { storeKeys, typeKeys } from './type-keys.js';
 
 const expectedHeader = 'expected the name of a header, such as x-forwarded-client-cert';
 /** Of a name of the operator's own. */
@@ -25,6 +25,23 @@ export const ownName = () =>
 const credential = z.looseObject(typeKeys());
 const maxCredentials = 8;
 
+const cache = z.looseObject({
+  ...storeKeys(defaultTypes['blob-store']),
+  tagFreshness: duration({ max: '30d' })
+    .prefault('0s')
+    .describe(
+      'So long a tag leads where it led when the upstream was last asked. `0s`: it is asked each time, by a HEAD that counts against no limit. A push through this proxy is seen at once.',
+    ),
+  contentFreshness: duration({ min: '1m', max: '365d' })
+    .prefault('1d')
+    .describe(
+      'So long what a repository holds is served by its digest without asking the upstream whether it still does.',
+    ),
+  missFreshness: duration({ max: '5m' })
+    .prefault('5s')
+    .describe('So long the upstream is not asked again for what it does not have.'),
+});
+
 const route = z.strictObject({
   host: registryHostName().optional().describe('Only requests to this host, as clients write it.'),
   prefix: repositoryPrefix().describe(
@@ -32,6 +49,12 @@ const route = z.strictObject({
   ),
   upstream: ownName().describe('The key of an entry in `upstreams`.'),
   rewrite: repositoryPrefix().prefault('').describe("What stands in the prefix's place at the upstream."),
+  cache: z
+    .union([z.literal(false), cache], {
+      error: 'expected false, or a mapping such as { path: …, maxSize: 50GB }',
+    })
+    .optional()
+    .describe("In the place of the upstream's own `cache`; `false`: none."),
   ns: z
     .union([registryHostName().transform((one) => [one]), z.array(registryHostName())], {
       error: 'expected a host such as docker.io, or a list of them',
@@ -202,6 +225,11 @@ export const coreSchema = z.strictObject({
           .describe(
             'What this proxy shows to the upstream. Of a list the first that is not refused: a password can be changed without an outage. Without `type`: what the registry of this `url` is known to want, else `anonymous`.',
           ),
+        cache: cache
+          .optional()
+          .describe(
+            'Keeps manifests and blobs that were pulled, and serves them again to whoever may pull them. Blobs are then streamed, whatever `blobs` says.',
+          ),
       }),
     )
     .default({})
@@ -291,6 +319,7 @@ export const coreSchema = z.strictObject({
 });
 
 export type CoreSettings = z.output<typeof coreSchema>;
+export type CacheSettings = z.output<typeof cache>;
 export type RouteSettings = z.output<typeof route>;
 
 /** For checking each route on its own, so that one bad route does not hide what is wrong between the others. */

@@ -5,4 +5,5 @@ export const defaultTypes = {
   policy: 'rules',
   'token-issuer': 'jwt',
   'state-store': 'memory',
+  'blob-store': 'disk',
 } as const;

@@ -19,14 +19,20 @@ export interface DriverSite<K extends DriverKind = DriverKind> {
 
 /** The keys of each place that are the program's; all others are the driver's. */
 export const coreKeys = {
-  upstream: ['type', 'module', 'credentials'],
+  upstream: ['type', 'module', 'credentials', 'cache'],
   'credential-source': ['type', 'module'],
   verifier: ['id', 'type', 'module', 'usernames'],
   policy: ['type', 'module', 'tests'],
   'token-issuer': ['type', 'module', 'services', 'refreshTokens'],
   runtime: ['type', 'module'],
   'state-store': ['type', 'module'],
+  'blob-store': ['store', 'module', 'tagFreshness', 'contentFreshness', 'missFreshness'],
 } as const satisfies Record<DriverKind, readonly string[]>;
+
+/** The key that names the driver. */
+export function typeKeyOf(kind: DriverKind): 'type' | 'store' {
+  return kind === 'blob-store' ? 'store' : 'type';
+}
 
 /**
  * Finds all places in a raw configuration, also in one that is wrong elsewhere, so that all problems are found at
@@ -38,10 +44,14 @@ export function driverSites(raw: unknown): readonly DriverSite[] {
   for (const [name, entry] of Object.entries(isMapping(core.upstreams) ? core.upstreams : {})) {
     if (!isMapping(entry)) continue;
     sites.push(siteOf('upstream', ['upstreams', name], entry));
+    sites.push(siteOf('blob-store', ['upstreams', name, 'cache'], entry.cache));
     for (const { path, credential } of credentialsOf(name, entry.credentials)) {
       const site = siteOf('credential-source', path, credential);
       sites.push(site && (site.choice === undefined ? { ...site, chosenBy: ['upstreams', name] } : site));
     }
+  }
+  for (const [i, entry] of (Array.isArray(core.routes) ? core.routes : []).entries()) {
+    if (isMapping(entry)) sites.push(siteOf('blob-store', ['routes', i, 'cache'], entry.cache));
   }
   for (const [i, entry] of (Array.isArray(core.verifiers) ? core.verifiers : []).entries()) {
     sites.push(siteOf('verifier', ['verifiers', i], entry));
@@ -69,7 +79,7 @@ export function siteOf(kind: DriverKind, path: SettingPath, entry: unknown): Dri
   }
   if (!isMapping(entry)) return undefined;
   const own: readonly string[] = coreKeys[kind];
-  const { type, module } = entry;
+  const { [typeKeyOf(kind)]: type, module } = entry;
   if (!isOptionalText(type) || !isOptionalText(module)) return undefined;
   const config = Object.fromEntries(Object.entries(entry).filter(([key]) => !own.includes(key)));
   const site = { kind, path, config, coreKeys: own };

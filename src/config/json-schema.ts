@@ -72,7 +72,15 @@ export async function configurationJsonSchema(drivers: DriverMap = builtInDriver
 
   const upstream = restOf(at('upstreams'));
   const credentials = await credentialsSchema(upstream.properties?.credentials ?? {}, drivers);
-  const withCredentials = { ...upstream, properties: { ...upstream.properties, credentials } };
+  const caches = await driverSettings('blob-store', drivers);
+  const cache = entrySchema(upstream.properties?.cache ?? {}, caches, 'store');
+  const withCredentials = { ...upstream, properties: { ...upstream.properties, credentials, cache } };
+  const route = at('routes').items ?? {};
+  const none = { const: false };
+  const routeCache = {
+    ...descriptionOf(route.properties?.cache ?? {}),
+    anyOf: [none, ...(cache.anyOf ?? [])],
+  };
   const token = await entry('token-issuer', at('token'));
   const state = await entry('state-store', at('state'));
   return {
@@ -81,6 +89,10 @@ export async function configurationJsonSchema(drivers: DriverMap = builtInDriver
     title: `docker-registry-proxy configuration (drivers' API version ${driverApiVersion})`,
     properties: {
       ...core.properties,
+      routes: {
+        ...at('routes'),
+        items: { ...route, properties: { ...route.properties, cache: routeCache } },
+      },
       upstreams: { ...at('upstreams'), additionalProperties: await entry('upstream', withCredentials) },
       verifiers: { ...at('verifiers'), items: await entry('verifier', at('verifiers').items ?? {}) },
       policy: await policySchema(at('policy'), drivers),
@@ -122,21 +134,25 @@ async function policySchema(place: JsonSchema, drivers: DriverMap): Promise<Json
  * An entry that chooses a driver: one branch a driver, which refuses the keys of all others, and one for a module of which
  * nothing is known.
  */
-export function entrySchema(place: JsonSchema, settings: readonly DriverSettings[]): JsonSchema {
-  const { type: typeKey, module, ...own } = place.properties ?? {};
+export function entrySchema(
+  place: JsonSchema,
+  settings: readonly DriverSettings[],
+  key: 'type' | 'store' = 'type',
+): JsonSchema {
+  const { [key]: typeKey, module, ...own } = place.properties ?? {};
   const typeText = typeKey?.description;
-  const required = (place.required ?? []).filter((key) => key !== 'type' && key !== 'module');
+  const required = (place.required ?? []).filter((name) => name !== key && name !== 'module');
   const branches = settings.flatMap((driver) =>
     objectBranches(driver.schema).map(
       (branch): JsonSchema => ({
         title: driver.type,
         type: 'object',
         properties: {
-          type: { ...(typeText !== undefined && { description: typeText }), const: driver.type },
+          [key]: { ...(typeText !== undefined && { description: typeText }), const: driver.type },
           ...own,
           ...branch.properties,
         },
-        required: [...(driver.isDefault ? [] : ['type']), ...required, ...(branch.required ?? [])],
+        required: [...(driver.isDefault ? [] : [key]), ...required, ...(branch.required ?? [])],
         additionalProperties: branch.additionalProperties ?? false,
       }),
     ),
@@ -144,7 +160,7 @@ export function entrySchema(place: JsonSchema, settings: readonly DriverSettings
   const foreign: JsonSchema = {
     title: 'module',
     type: 'object',
-    properties: { ...(typeKey && { type: typeKey }), ...own, ...(module && { module }) },
+    properties: { ...(typeKey && { [key]: typeKey }), ...own, ...(module && { module }) },
     required: ['module', ...required],
     additionalProperties: true,
   };

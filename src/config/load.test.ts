@@ -75,6 +75,9 @@ const drivers: DriverMap = {
   },
   upstream: { registry: fake('upstream', 'registry', z.strictObject({ url: z.string() })) },
   runtime: {},
+  'blob-store': {
+    disk: fake('blob-store', 'disk', z.strictObject({ path: ownDirectory(), maxSize: z.string() })),
+  },
   'state-store': {
     memory: fake('state-store', 'memory', none),
     file: fake('state-store', 'file', z.strictObject({ path: ownDirectory() })),
@@ -231,7 +234,7 @@ const single: readonly (readonly [
     'unknown key like nothing',
     'prefix: hub/',
     'prefix: hub/, zzzzzz: 1',
-    'routes[1].zzzzzz: unknown key; known: host, prefix, upstream, rewrite, ns',
+    'routes[1].zzzzzz: unknown key; known: host, prefix, upstream, rewrite, cache, ns',
     'zzzzzz: 1',
   ],
   [
@@ -360,6 +363,27 @@ const single: readonly (readonly [
     'ns: [gcr.io, Docker.io]',
     "routes[1].ns: 'docker.io' is also in routes[0].ns",
     'docker.io }',
+  ],
+  [
+    'two sizes for one directory of a cache',
+    'rewrite: my-gcp-project/',
+    'rewrite: my-gcp-project/, cache: { path: ./c, maxSize: 1GB } }\n  - { prefix: more/, upstream: gcr, cache: { path: c/, maxSize: 2GB }',
+    'routes[1].cache.maxSize: routes[0].cache has the same path with maxSize: 1GB',
+    '2GB',
+  ],
+  [
+    'a setting of a cache that is not one',
+    'rewrite: my-gcp-project/',
+    'rewrite: my-gcp-project/, cache: { path: c, maxSize: 1GB, tagFreshnes: 1m }',
+    "routes[0].cache.tagFreshnes: unknown key, did you mean 'tagFreshness'?",
+    'tagFreshnes',
+  ],
+  [
+    'a store that there is not',
+    'rewrite: my-gcp-project/',
+    'rewrite: my-gcp-project/, cache: { store: disc, path: c }',
+    "routes[0].cache.store: unknown type 'disc'; known: disk, did you mean 'disk'?",
+    'disc',
   ],
   [
     'a half component',

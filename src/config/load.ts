@@ -10,6 +10,7 @@ import { checkRulePlaces } from './check-rule-places.js';
 import { checkAuthorities, checkTlsPair } from './check-tls-pair.js';
 import type {
   Configuration,
+  ConfiguredCache,
   NamedFile,
   PolicyTestSetting,
   RefreshTokenSetting,
@@ -18,14 +19,14 @@ import type {
   TlsSetting,
 } from './configuration.js';
 import { type ConfiguredDrivers, configureDrivers } from './configure-drivers.js';
-import { type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
+import { type CacheSettings, type CoreSettings, coreSchema, type RouteSettings } from './core-schema.js';
 import { credentialsOf } from './driver-sites.js';
 import { parseSettings } from './explain-issues.js';
 import { isMapping } from './mapping.js';
 import { namedFiles } from './named-files.js';
 import { inOrder, placeOf } from './place-problems.js';
 import { withPolicyFile } from './policy-file.js';
-import { type Finding, type Problem, printPath } from './problem.js';
+import { type Finding, type Problem, printPath, type SettingPath } from './problem.js';
 import { readYamlFile, type YamlFile } from './yaml-file.js';
 
 /**
@@ -116,7 +117,7 @@ function compose(
     ...(clientCertificateHeader !== undefined && { clientCertificateHeader }),
     limits: core.limits,
     upstreams: new Map(
-      Object.entries(core.upstreams).map(([name, { credentials }]) => [
+      Object.entries(core.upstreams).map(([name, { credentials, cache }]) => [
         name,
         {
           upstream: drivers.get('upstream', ['upstreams', name]),
@@ -124,10 +125,11 @@ function compose(
             setting: printPath(path),
             source: drivers.get('credential-source', path),
           })),
+          ...(cache && { cache: cacheSetting(cache, ['upstreams', name, 'cache'], drivers) }),
         },
       ]),
     ),
-    routes: core.routes.map(routeSetting),
+    routes: core.routes.map((route, i) => routeSetting(route, i, drivers)),
     catalog: core.catalog,
     verifiers: core.verifiers.map(({ id, usernames }, i) => ({
       id,
@@ -176,8 +178,26 @@ function signInSetting({ clientSecret, ...signIn }: NonNullable<CoreSettings['si
   return { ...signIn, ...(clientSecret && { clientSecret }) };
 }
 
-function routeSetting({ host, ...route }: RouteSettings): RouteSetting {
-  return host === undefined ? route : { host, ...route };
+function routeSetting(
+  { host, cache, ...route }: RouteSettings,
+  i: number,
+  drivers: ConfiguredDrivers,
+): RouteSetting {
+  return {
+    ...route,
+    ...(host !== undefined && { host }),
+    ...(cache === false && { cache }),
+    ...(cache && { cache: cacheSetting(cache, ['routes', i, 'cache'], drivers) }),
+  };
+}
+
+function cacheSetting(
+  { tagFreshness, contentFreshness, missFreshness }: CacheSettings,
+  path: SettingPath,
+  drivers: ConfiguredDrivers,
+): ConfiguredCache {
+  const store = drivers.get('blob-store', path);
+  return { setting: printPath(path), store, tagFreshness, contentFreshness, missFreshness };
 }
 
 function refreshTokenSetting(

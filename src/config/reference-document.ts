@@ -1,6 +1,7 @@
 import type { DriverKind } from '../contracts/driver.js';
 import { builtInDrivers } from '../plugins/built-in.js';
 import type { DriverMap } from '../plugins/driver-map.js';
+import { typeKeyOf } from './driver-sites.js';
 import { coreJsonSchema, driverSettings } from './json-schema.js';
 import { settingRows, table } from './reference-table.js';
 
@@ -42,7 +43,7 @@ const sections: readonly { readonly kind: DriverKind; readonly title: string; re
   {
     kind: 'upstream',
     title: 'Upstreams',
-    text: 'An entry of `upstreams`: a registry behind this proxy. Keys beside `type`, `module` and `credentials` are:',
+    text: 'An entry of `upstreams`: a registry behind this proxy. Keys beside `type`, `module`, `credentials` and `cache` are:',
   },
   {
     kind: 'credential-source',
@@ -64,6 +65,11 @@ const sections: readonly { readonly kind: DriverKind; readonly title: string; re
     title: 'Tokens',
     text: 'Keys of `token` beside `type`, `module`, `services` and `refreshTokens` are:',
   },
+  {
+    kind: 'blob-store',
+    title: 'Caches',
+    text: '`cache` of an upstream or a route. Keys beside `store`, `module` and the times of the program’s own are:',
+  },
   { kind: 'state-store', title: 'State', text: 'Keys of `state` beside `type` and `module` are:' },
 ];
 
@@ -73,7 +79,7 @@ export async function referenceDocument(drivers: DriverMap = builtInDrivers): Pr
   for (const { kind, title, text } of sections) {
     parts.push(`## ${title}\n`, `${text}\n`);
     for (const { type, isDefault, schema } of await driverSettings(kind, drivers)) {
-      parts.push(`### \`type: ${type}\`${isDefault ? ' (default)' : ''}\n`);
+      parts.push(`### \`${typeKeyOf(kind)}: ${type}\`${isDefault ? ' (default)' : ''}\n`);
       const rows = settingRows(schema);
       parts.push(rows.length === 0 ? 'No settings of its own.\n' : table(rows));
     }

@@ -6,14 +6,27 @@ const moduleText =
 
 /** The keys that choose a driver. @param fallback the type that is taken where none is named */
 export function typeKeys(fallback?: string) {
-  const type = z.string({ error: expectedType }).min(1, expectedType);
+  return { type: typeKey(fallback).describe('The driver.'), module: moduleKey(moduleText) };
+}
+
+/** Those of a cache, whose driver is its `store`. */
+export function storeKeys(fallback: string) {
   return {
-    type: (fallback === undefined ? type.optional() : type.default(fallback)).describe('The driver.'),
-    module: z
-      .string({ error: 'expected a file name' })
-      .min(1, 'expected a file name')
-      .optional()
-      .meta({ title: 'file' })
-      .describe(moduleText),
+    store: typeKey(fallback).describe('Where the bytes are kept.'),
+    module: moduleKey(moduleText.replace('`type`', '`store`')),
   };
+}
+
+function typeKey(fallback?: string) {
+  const type = z.string({ error: expectedType }).min(1, expectedType);
+  return fallback === undefined ? type.optional() : type.default(fallback);
+}
+
+function moduleKey(text: string) {
+  return z
+    .string({ error: 'expected a file name' })
+    .min(1, 'expected a file name')
+    .optional()
+    .meta({ title: 'file' })
+    .describe(text);
 }

@@ -228,6 +228,7 @@ describe('signals', () => {
     serving.signal('SIGHUP'); // would end a process that does not handle it
     serving.signal('SIGTERM');
     const opened = serving.everOpened(port);
+    await sleep(1000); // a signal takes its time on a busy machine
     writeFileSync(join(house.directory, 'open'), '');
     assert.equal(await serving.end(), 0, serving.stderr);
     assert.equal(await opened, false);
