@@ -16,6 +16,8 @@ interface Load {
   readonly unit: 'request' | 'GiB';
   readonly units: number;
   readonly isTls?: boolean;
+  /** Ours has a cache, with these settings beside its place. */
+  readonly cache?: object;
   path(origin: Origin): string;
   readonly requests: number;
   readonly connections: number;
@@ -30,6 +32,27 @@ const loads: readonly Load[] = [
   {
     ...{ name: 'manifest by tag, asked each time', unit: 'request', units: 8000 },
     ...{ requests: 8000, connections: 32, path: () => '/v2/team/app/manifests/latest' },
+  },
+  {
+    ...{ name: 'manifest by digest, cached', unit: 'request', units: 8000, cache: {} },
+    ...{ requests: 8000, connections: 32, path: ({ manifest }) => `/v2/team/app/manifests/${manifest}` },
+  },
+  {
+    ...{
+      name: 'manifest by tag, cached and fresh',
+      unit: 'request',
+      units: 8000,
+      cache: { tagFreshness: '1h' },
+    },
+    ...{ requests: 8000, connections: 32, path: () => '/v2/team/app/manifests/latest' },
+  },
+  {
+    ...{ name: 'manifest by tag, cached and revalidated', unit: 'request', units: 8000, cache: {} },
+    ...{ requests: 8000, connections: 32, path: () => '/v2/team/app/manifests/latest' },
+  },
+  {
+    ...{ name: 'cached blob of 256 MiB', unit: 'GiB', units: 1, cache: {} },
+    ...{ requests: 4, connections: 1, path: ({ layer: digest }) => `/v2/team/app/blobs/${digest}` },
   },
   {
     ...{ name: 'blob of 256 MiB, plain upstream', unit: 'GiB', units: 1 },
@@ -77,7 +100,11 @@ async function run(
   const peers = [
     await nginx(workspace, origin),
     await goReverseProxy(workspace, origin),
-    await ours(workspace, origin),
+    await ours(
+      workspace,
+      origin,
+      load.cache && { upstream: { cache: { path: workspace.path('cache'), maxSize: '2GB', ...load.cache } } },
+    ),
   ];
   const measured = new Map<string, Measured[]>(peers.map(({ name }) => [name, []]));
   for (const peer of peers) await warmUp(load, peer, origin);
