@@ -7,6 +7,7 @@ import type { Workspace } from '../test/e2e/harness/workspace.js';
 export interface Origin {
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
   /** PEM file of whoever signed its certificate, where it has one. */
   readonly authority: string | undefined;
   readonly manifest: string;
@@ -35,5 +36,5 @@ export async function startOrigin(workspace: Workspace, { tls, layer }: OriginOp
     size: number;
   };
   const url = tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
-  return { url, port, authority: tls?.authority, ...contents };
+  return { url, port, pid: child.pid ?? 0, authority: tls?.authority, ...contents };
 }

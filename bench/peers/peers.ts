@@ -1,24 +1,59 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { startDockerRegistry } from '../../test/e2e/harness/docker-registry.js';
 import { freePort } from '../../test/e2e/harness/free-port.js';
 import { startPlainFront } from '../../test/e2e/harness/plain-front.js';
 import { accepts, startProgram } from '../../test/e2e/harness/program.js';
 import type { Workspace } from '../../test/e2e/harness/workspace.js';
 import type { Origin } from '../origin.js';
 
+/** `direct` is the registry itself, `distribution` Debian's docker-registry as a pull-through cache. */
+export type PeerName = 'direct' | 'nginx' | 'Go' | 'distribution' | 'ours';
+
+export interface TokenRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** Something that stands before the origin, and what a request through it has to show. */
 export interface Peer {
-  readonly name: string;
+  readonly name: PeerName;
   readonly port: number;
   readonly pid: number;
   headers(): Promise<Readonly<Record<string, string>>>;
+  /** @throws an Error where it issues none */
+  tokenRequest(): Promise<TokenRequest>;
 }
 
-const none = async () => ({});
+const open = {
+  headers: async () => ({}),
+  tokenRequest: () => Promise.reject(new Error('no tokens here')),
+};
+
+/** @param cache settings of our own cache, where there is to be one */
+export async function startPeer(
+  name: PeerName,
+  workspace: Workspace,
+  origin: Origin,
+  cache?: object,
+): Promise<Peer> {
+  switch (name) {
+    case 'direct':
+      return { name, ...open, port: origin.port, pid: origin.pid };
+    case 'nginx':
+      return nginx(workspace, origin);
+    case 'Go':
+      return goReverseProxy(workspace, origin);
+    case 'distribution':
+      return distribution(workspace, origin);
+    case 'ours':
+      return ours(workspace, origin, cache);
+  }
+}
 
 /** nginx as it is mostly set up for registries: kept connections, bodies passed on as they come. */
-export async function nginx(workspace: Workspace, origin: Origin): Promise<Peer> {
+async function nginx(workspace: Workspace, origin: Origin): Promise<Peer> {
   const port = await freePort();
   const directory = workspace.path('nginx');
   mkdirSync(directory, { recursive: true });
@@ -64,11 +99,11 @@ http {
     args,
     ready: () => accepts(`127.0.0.1:${port}`),
   });
-  return { name: 'nginx', port, pid, headers: none };
+  return { name: 'nginx', ...open, port, pid };
 }
 
 /** Go's `httputil.ReverseProxy`, with one thread for Go code as the other peers have. */
-export async function goReverseProxy(workspace: Workspace, origin: Origin): Promise<Peer> {
+async function goReverseProxy(workspace: Workspace, origin: Origin): Promise<Peer> {
   const command = build(workspace);
   const port = await freePort();
   const args = [
@@ -83,7 +118,7 @@ export async function goReverseProxy(workspace: Workspace, origin: Origin): Prom
     env,
     ready: () => accepts(`127.0.0.1:${port}`),
   });
-  return { name: 'Go ReverseProxy', port, pid, headers: none };
+  return { name: 'Go', ...open, port, pid };
 }
 
 function build(workspace: Workspace): string {
@@ -99,31 +134,38 @@ function build(workspace: Workspace): string {
   return binary;
 }
 
+/** Quiet, as it would be in production: a line for each request is half of what a small one costs it. */
+async function distribution(workspace: Workspace, origin: Origin): Promise<Peer> {
+  const more = { log: { level: 'error', accesslog: { disabled: true } }, proxy: { remoteurl: origin.url } };
+  const { host, pid } = await startDockerRegistry(workspace, { kind: 'open' }, undefined, more);
+  return { name: 'distribution', ...open, port: Number(host.split(':')[1]), pid };
+}
+
 /** Ours, as built, with a password verified, a policy asked, and a line in the access log for each request. */
-export async function ours(
-  workspace: Workspace,
-  origin: Origin,
-  {
-    name = 'ours',
-    upstream = {},
-    settings = {},
-  }: { readonly name?: string; readonly upstream?: object; readonly settings?: object } = {},
-): Promise<Peer> {
+async function ours(workspace: Workspace, origin: Origin, cache?: object): Promise<Peer> {
   const tls = origin.authority === undefined ? {} : { ca: origin.authority };
+  const kept = cache && { cache: { path: workspace.path('cache'), maxSize: '2GB', ...cache } };
   const { proxy, password } = await startPlainFront(
     workspace,
-    { url: origin.url, ...tls, ...upstream },
-    { token: { ttl: '1h' }, ...settings },
+    { url: origin.url, ...tls, ...kept },
+    { token: { ttl: '1h' } },
   );
-  const basic = `Basic ${Buffer.from(`alice:${password}`).toString('base64')}`;
+  const query = new URLSearchParams({
+    service: new URL(proxy.url).host,
+    scope: 'repository:team/app:pull',
+  });
+  const path = `/token?${query}`;
+  const authorization = `Basic ${Buffer.from(`alice:${password}`).toString('base64')}`;
   const headers = async () => {
-    const query = new URLSearchParams({
-      service: new URL(proxy.url).host,
-      scope: 'repository:team/app:pull',
-    });
-    const answer = await fetch(`${proxy.url}/token?${query}`, { headers: { authorization: basic } });
+    const answer = await fetch(`${proxy.url}${path}`, { headers: { authorization } });
     const { token } = (await answer.json()) as { token: string };
     return { authorization: `Bearer ${token}` };
   };
-  return { name, port: Number(new URL(proxy.url).port), pid: proxy.pid(), headers };
+  return {
+    name: 'ours',
+    port: Number(new URL(proxy.url).port),
+    pid: proxy.pid(),
+    headers,
+    tokenRequest: async () => ({ path, headers: { authorization } }),
+  };
 }

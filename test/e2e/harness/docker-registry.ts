@@ -22,11 +22,16 @@ export interface DockerRegistry extends Program {
   readonly url: string;
 }
 
-/** Starts Debian's docker-registry (distribution 2.8) with an empty store. */
+/**
+ * Starts Debian's docker-registry (distribution 2.8) with an empty store.
+ *
+ * @param settings more of its configuration
+ */
 export async function startDockerRegistry(
   workspace: Workspace,
   auth: RegistryAuth = { kind: 'open' },
   port?: number,
+  settings: object = {},
 ): Promise<DockerRegistry> {
   const host = `127.0.0.1:${port ?? (await freePort())}`;
   const name = `registry-${host.split(':')[1]}`;
@@ -36,6 +41,7 @@ export async function startDockerRegistry(
     storage: { filesystem: { rootdirectory: workspace.path(name) }, delete: { enabled: true } },
     http: { addr: host },
     ...(await authSection(workspace, name, auth)),
+    ...settings,
   };
   // JSON is YAML.
   const file = workspace.file(`${name}.yml`, JSON.stringify(configuration));
