@@ -16,8 +16,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DirectoryLock } from '../../src/state-stores/directory-lock.js';
 import { createAuthority } from '../../src/testing/certificates.js';
 import { FakeLog, startMemoryRegistry } from '../../src/testing/index.js';
+import { freePort } from '../e2e/harness/free-port.js';
 import { basic, htpasswd, overwrite, passwords, send, until } from '../harness/index.js';
-import { freePort, Serving, takenPort } from './serving.js';
+import { Serving, takenPort } from './serving.js';
 
 // The program as a service manager sees it: its ports, its signals, its exit code.
 

@@ -105,16 +105,6 @@ export function isListening(port: number): Promise<boolean> {
   });
 }
 
-/** A port that nobody else has at the moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** A port that is taken until the end of the scope. */
 export async function takenPort(scope: Scope): Promise<number> {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
