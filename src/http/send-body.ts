@@ -153,7 +153,7 @@ class WaitingFor {
 
 function written(response: ServerResponse, piece: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    response.write(piece, (error) => (error ? reject(error) : resolve()));
+    response.write(piece, (error) => (error ? reject(whyGone(response)) : resolve()));
   });
 }
 

@@ -1,3 +1,4 @@
+import { PieceBuffer } from '../protocol/piece-buffers.js';
 import { PulledBody } from '../protocol/pulled-body.js';
 import type { Part } from './stored-answer.js';
 
@@ -9,29 +10,12 @@ export interface ContentSource {
   leave(): void;
 }
 
-/**
- * Bytes of a buffer, of which each body has one. A piece costs the more the fewer bytes it has (two trips to another
- * thread and back), and where many bodies are open at the same time memory counts for more.
- */
-const largeBuffer = 1024 * 1024;
-const smallBuffer = 32 * 1024;
-const many = 16;
-/** Buffers that wait for their next body, by size: what is let go is only free when the collector has come by. */
-const idle = new Map<number, Buffer[]>([
-  [largeBuffer, []],
-  [smallBuffer, []],
-]);
-/** Of each size. */
-const maxIdle = 128;
-
-let open = 0;
-
 /** A part of a source, in pieces that stand in one buffer one after the other. */
 export class ContentBody extends PulledBody {
   readonly #source: ContentSource;
   readonly #end: number;
   #position: number;
-  #buffer: Buffer | undefined;
+  readonly #buffer = new PieceBuffer();
   #isOpen = true;
 
   constructor(source: ContentSource, { start, end }: Part) {
@@ -39,40 +23,28 @@ export class ContentBody extends PulledBody {
     this.#source = source;
     this.#position = start;
     this.#end = end;
-    open += 1;
   }
 
   async pull(): Promise<Buffer | undefined> {
     const left = this.#end - this.#position;
-    if (left === 0) return this.#giveBack();
-    this.#buffer ??= bufferFor(left);
-    const into = left < this.#buffer.length ? this.#buffer.subarray(0, left) : this.#buffer;
+    if (left === 0) {
+      this.#buffer.giveBack();
+      return undefined;
+    }
+    const buffer = this.#buffer.take(left);
+    const into = left < buffer.length ? buffer.subarray(0, left) : buffer;
     const count = await this.#source.read(into, this.#position);
     if (count === 0) throw new Error('the cache has fewer bytes than it should');
     this.#position += count;
     return count === into.length ? into : into.subarray(0, count);
   }
 
-  /** Only here, where the last piece has left: what was cut may still be on its way to a socket. */
-  #giveBack(): undefined {
-    const others = idle.get(this.#buffer?.length ?? 0);
-    if (this.#buffer !== undefined && others !== undefined && others.length < maxIdle)
-      others.push(this.#buffer);
-    this.#buffer = undefined;
-  }
-
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (this.#isOpen) {
       this.#isOpen = false;
-      open -= 1;
+      this.#buffer.close();
       this.#source.leave();
     }
     done(error);
   }
-}
-
-function bufferFor(bytes: number): Buffer {
-  const size = open > many ? smallBuffer : largeBuffer;
-  if (bytes <= size / 2) return Buffer.allocUnsafeSlow(bytes);
-  return idle.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
 }

@@ -208,7 +208,8 @@ describe('a blob of an upstream', () => {
     const remote = await registry(t);
     const elsewhere = createServer((request, response) => {
       seen.push(request.headers.authorization);
-      response.writeHead(307, { location: `${remote.url}/v2/team/app/blobs/${digest}` }).end();
+      const location = `${remote.url}/v2/team/app/blobs/${digest}`;
+      response.writeHead(307, { location, 'content-length': 0 }).end();
     });
     await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
     t.after(() => elsewhere.close());

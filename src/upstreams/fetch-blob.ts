@@ -94,7 +94,7 @@ function send(
     ...(range !== undefined && { range: printRange(range) }),
   };
   // Of the GET that stands for a HEAD nobody waits to read a byte.
-  const pool = call.request.method === 'GET' ? ({ pool: 'blobs' } as const) : {};
+  const pool = call.request.method === 'GET' ? ({ pool: 'pulls' } as const) : {};
   return client.send({ method, target: call.target, headers, redirects, ...pool, signal: call.signal });
 }
 

@@ -71,7 +71,7 @@ const config = z.strictObject({
     .max(10_000)
     .default(1024)
     .describe(
-      'Connections to one origin at the same time for blobs, and as many for all else; more requests wait.',
+      'Connections to one origin at the same time for blobs that are pulled, as many for those that are pushed, and as many for all else; more requests wait.',
     ),
 });
 

@@ -7,6 +7,7 @@ import { hasCode, RegistryError } from '../errors.js';
 import { connectionHint, ProxiedError } from '../outgoing/connection-hint.js';
 import { openDispatcher } from '../outgoing/dispatcher.js';
 import { headerMap } from '../outgoing/header-map.js';
+import { Reader } from '../outgoing/reader/reader.js';
 import type { Secret } from '../secret.js';
 import { OutgoingBody, watchSending } from './outgoing-body.js';
 
@@ -24,7 +25,7 @@ export interface Timeouts {
 
 export interface TransportSettings {
   readonly timeouts: Timeouts;
-  /** An origin's connections at the same time, in each of the two pools. */
+  /** An origin's connections at the same time, in each of the pools. */
   readonly connections: number;
   /** Trusted beyond the system's roots. */
   readonly secureContext?: SecureContext;
@@ -40,10 +41,11 @@ export interface OutgoingRequest {
   /** Which time is the answer's; `headers` where it is missing. */
   readonly answerWithin?: 'headers' | 'commit';
   /**
-   * `blobs`: it moves as fast as a client does, or takes the longer the larger a blob is. Such requests have connections
-   * of their own, so that slow clients keep no manifest and no token waiting.
+   * `pulls`, `blobs`: it moves as fast as a client does, or takes the longer the larger a blob is. Such requests have
+   * connections of their own, so that slow clients keep no manifest and no token waiting. `pulls` is a GET whose answer is
+   * expected to be plain bytes of known length, which are passed on without copies.
    */
-  readonly pool?: 'blobs';
+  readonly pool?: 'pulls' | 'blobs';
   /** It does no harm twice, and has no stream for a body. GET and HEAD need not say it. */
   readonly repeatable?: boolean;
   /** Aborting it cuts the connection, also while the answer's body streams. */
@@ -67,11 +69,14 @@ export interface Transport {
 }
 
 /**
- * HTTP/1.1 pools, two an origin: a single HTTP/2 connection would put all blobs under one flow-control window.
+ * HTTP/1.1 pools, three an origin: a single HTTP/2 connection would put all blobs under one flow-control window. What is
+ * pulled is read by our own reader where it can be, and where no proxy is between (see docs/adr/0024).
  */
 export class PooledTransport implements Transport {
   readonly #blobs: Dispatcher;
   readonly #others: Dispatcher;
+  /** Absent where a proxy is between. */
+  readonly #reader: Reader | undefined;
   readonly #timeouts: Timeouts;
   readonly #proxy: Secret | undefined;
 
@@ -80,6 +85,7 @@ export class PooledTransport implements Transport {
     this.#proxy = settings.proxy;
     this.#blobs = openDispatcher(settings);
     this.#others = openDispatcher(settings);
+    if (settings.proxy === undefined) this.#reader = new Reader(settings);
   }
 
   async send(request: OutgoingRequest): Promise<Answer> {
@@ -88,7 +94,7 @@ export class PooledTransport implements Transport {
     const isRead = request.body === undefined && (request.method === 'GET' || request.method === 'HEAD');
     const again = isRead || (request.repeatable === true && !(request.body instanceof Readable));
     try {
-      return await this.#sendOnce(request);
+      return (isRead ? await this.#read(request) : undefined) ?? (await this.#sendOnce(request));
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
       if (!again || !wasClosed(error)) throw this.#noAnswer(request.url, error);
@@ -102,7 +108,15 @@ export class PooledTransport implements Transport {
   }
 
   async close(): Promise<void> {
+    this.#reader?.close();
     await Promise.all([this.#blobs, this.#others].map((pool) => pool.destroy().catch(() => {})));
+  }
+
+  /** @returns undefined where undici has to ask */
+  async #read({ url, headers, pool, signal }: OutgoingRequest): Promise<Answer | undefined> {
+    if (pool !== 'pulls') return undefined;
+    signal.throwIfAborted();
+    return this.#reader?.get({ url, headers, signal });
   }
 
   async #sendOnce(request: OutgoingRequest): Promise<Answer> {
@@ -117,7 +131,7 @@ export class PooledTransport implements Transport {
     const answerTime = this.#timeouts[answerWithin ?? 'headers'];
     const stop = this.#limit(streamed, answerTime, cutter);
     try {
-      const asked = (pool === 'blobs' ? this.#blobs : this.#others).request({
+      const asked = (pool === undefined ? this.#others : this.#blobs).request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: method as Dispatcher.HttpMethod,

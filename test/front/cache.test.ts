@@ -470,7 +470,8 @@ describe('one download for all', () => {
         assert.ok(answer.whole && answer.body.equals(bytesOf(one)), 'other bytes');
         assert.equal(status(answer), 'fwd=bypass');
       }
-      assert.deepEqual(asked(one.digest), ['GET', 'GET']);
+      // One that is not plain is asked for again by the client that knows all of HTTP, and by that alone from then on.
+      assert.deepEqual(asked(one.digest), one === large ? ['GET', 'GET'] : ['GET', 'GET', 'GET']);
       const both = await Promise.all([1, 2].map(() => pull(`app/blobs/${one.digest}`)));
       for (const { whole, body } of both) assert.ok(whole && body.equals(bytesOf(one)), 'other bytes');
     }
