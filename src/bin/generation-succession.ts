@@ -48,6 +48,8 @@ export class GenerationSuccession<C, G extends Succeeding<C>> {
     this.#inUse = parts.metrics.gauge(
       'configurations_in_use',
       'The configuration that is served, and earlier ones that requests under way still need',
+      [],
+      'max',
     );
     this.#countInUse();
   }

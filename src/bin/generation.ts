@@ -38,16 +38,19 @@ export interface Generation extends Succeeding<Configuration> {
 export interface GenerationSurroundings extends Surroundings {
   /** Where audit lines go that have no file. */
   readonly stdout: { write(line: string): void };
+  /** What a worker has in common with the others. */
+  readonly shared?: { readonly state: StateStore; readonly throttle: ThrottleMemory };
 }
 
 /** Opens generations, each with the parts of earlier ones where it says the same about them. */
 export class Generations {
   readonly #surroundings: GenerationSurroundings;
   readonly #pool = new PartPool();
-  readonly #throttle = new ThrottleMemory();
+  readonly #throttle: ThrottleMemory;
 
   constructor(surroundings: GenerationSurroundings) {
     this.#surroundings = surroundings;
+    this.#throttle = surroundings.shared?.throttle ?? new ThrottleMemory();
   }
 
   /** How many parts are open, those of all generations together. */
@@ -60,7 +63,8 @@ export class Generations {
     const opener = new Opener(configuration, this.#surroundings, this.#pool);
     try {
       const audit = await openAudit(opener, configuration, this.#surroundings);
-      const state = await openState(opener, configuration);
+      const { shared } = this.#surroundings;
+      const state = shared ? { part: shared.state, key: 'shared' } : await openState(opener, configuration);
       const upstreams = await openCaches(opener, configuration, await openUpstreams(opener, configuration));
       const front = await this.#openFront(opener, configuration, state, upstreams);
       return {

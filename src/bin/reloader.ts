@@ -217,6 +217,8 @@ function reloadMetrics(metrics: Metrics) {
     success: metrics.gauge(
       'configuration_last_reload_success',
       '1 where the configuration on disk is the one that is served, 0 where it is bad',
+      [],
+      'min',
     ),
   };
 }

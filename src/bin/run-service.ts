@@ -13,7 +13,7 @@ import { StoppedError } from './stopped-error.js';
 import { version } from './version.js';
 
 /** Milliseconds at the end for log lines that still wait. */
-const flushTime = 2000;
+export const flushTime = 2000;
 
 /** What every long-running program's configuration says. */
 export interface ServedConfiguration extends WatchedConfiguration {
@@ -57,16 +57,13 @@ export async function runService<C extends ServedConfiguration, S extends Runnin
   const stop = stopSignal();
   const hangUps = new HangUps();
   const configuration = await requireLoaded(load, file);
-  const metrics = new PrometheusMetrics(metricsPrefix);
-  const stream = openStream(metrics);
+  const { metrics, stream } = openOutput(metricsPrefix);
   const log = createLog(configuration.log.level, stream);
   const end = async () => {
     log.info({ event: 'stopped' }, 'stopped');
     await stream.flush(flushTime);
   };
-  process.on('unhandledRejection', (error) => logBug(log, error, 'a rejection nobody handled'));
-  // Each call has a state of its own, and one that breaks in an event breaks alone: ending here would cut all others.
-  process.on('uncaughtException', (error) => logBug(log, error, 'an error nobody caught'));
+  guardProcess(() => log);
   let service: S;
   try {
     service = await start(configuration, { clock: Date, log, metrics, stdout: stream }, stop);
@@ -94,15 +91,26 @@ export async function runService<C extends ServedConfiguration, S extends Runnin
   stopWhenAsked(service, stop, onStop, end);
 }
 
+/** Each call has a state of its own, and one that breaks in an event breaks alone: ending here would cut all others. */
+export function guardProcess(log: () => Log): void {
+  process.on('unhandledRejection', (error) => logBug(log(), error, 'a rejection nobody handled'));
+  process.on('uncaughtException', (error) => logBug(log(), error, 'an error nobody caught'));
+}
+
 function logBug(log: Log, error: unknown, what: string): void {
   log.error({ stack: error instanceof Error ? error.stack : String(error) }, `${what}: a bug`);
 }
 
 /** Standard output, and a count of the lines that could not be written there. */
-function openStream(metrics: PrometheusMetrics): LogStream {
+export function openOutput(metricsPrefix: string): {
+  readonly metrics: PrometheusMetrics;
+  readonly stream: LogStream;
+} {
+  const metrics = new PrometheusMetrics(metricsPrefix);
   const lost = metrics.counter('log_lines_lost_total', 'Log lines not written: dropped, or writing failed', [
     'how',
   ]);
   for (const how of ['dropped', 'failed']) lost.add({ how }, 0);
-  return new LogStream(1, (how, lines) => lost.add({ how }, lines));
+  const stream = new LogStream(1, (how, lines) => lost.add({ how }, lines));
+  return { metrics, stream };
 }

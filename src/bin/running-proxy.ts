@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../config/configuration.js';
 import type { Log } from '../contracts/index.js';
-import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { type Generation, type GenerationSurroundings, Generations } from './generation.js';
 import { GenerationSuccession } from './generation-succession.js';
-import { type BoundAddress, Servers } from './servers.js';
+import { type BoundAddress, type ServerSurroundings, Servers } from './servers.js';
 import { StoppedError } from './stopped-error.js';
 
 /** A proxy that is serving. */
@@ -30,7 +29,7 @@ export interface RunningProxy {
   stop(): Promise<void>;
 }
 
-export type ProxySurroundings = GenerationSurroundings & { readonly metrics: PrometheusMetrics };
+export type ProxySurroundings = GenerationSurroundings & ServerSurroundings;
 
 /**
  * Opens everything a configuration names, and only then listens: nobody is served with half of it.

@@ -16,6 +16,8 @@ export interface ServerSurroundings {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: PrometheusMetrics;
+  /** One of several: what administrators ask is answered for all of them together. */
+  readonly isWorker?: boolean;
 }
 
 /** Where a socket listens; the port is known even where the configuration says 0. */
@@ -25,7 +27,7 @@ export interface BoundAddress {
 }
 
 /** Milliseconds that what is not for clients gets to finish. */
-const shortDrain = 1_000;
+export const shortDrain = 1_000;
 
 /** The sockets. They stay over reloads, with the addresses they were opened with. */
 export class Servers {
@@ -61,7 +63,7 @@ export class Servers {
     const { listen, admin, tls, baseDirectory } = this.#opened;
     const { log, metrics, clock } = this.#surroundings;
     if (tls) this.#use(await readTlsFiles(tls, baseDirectory));
-    if (admin) {
+    if (admin && !this.#surroundings.isWorker) {
       const handle = adminHandler({ metrics, unready: () => (this.isReady ? undefined : 'draining') });
       this.#admin = await Listener.open({ ...admin.listen, handle, metrics, log, name: 'admin' });
     }
@@ -102,6 +104,8 @@ export class Servers {
     const ends = metrics.gauge(
       'tls_certificate_end_timestamp_seconds',
       'When the certificate we serve with expires, in seconds since the Unix epoch',
+      [],
+      'min',
     );
     ends.set({}, certificateLife(tls.certificate).end / 1000);
     const warning = certificateWarning(tls.certificate, clock.now());
@@ -131,6 +135,9 @@ function boundsOf({
 function unlike(opened: Configuration, next: Configuration): readonly string[] {
   const settings: readonly (readonly [string, (one: Configuration) => unknown])[] = [
     ['listen', ({ listen }) => listen],
+    ['workers', ({ workers }) => workers],
+    // With workers it is in the process that has started them.
+    ['state', ({ workers, state }) => (workers > 1 ? state.raw : undefined)],
     ['admin', ({ admin }) => admin?.listen],
     ['tls', ({ tls }) => tls !== undefined],
     ['tls.redirectFrom', ({ tls }) => tls?.redirectFrom],

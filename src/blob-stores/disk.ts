@@ -370,7 +370,7 @@ function diskMetrics(metrics: Metrics) {
       'cache_evicted_bytes_total',
       'Bytes of blobs that had to make room in a cache',
     ),
-    size: metrics.gauge('cache_bytes', 'Bytes of the blobs in a cache', ['path']),
+    size: metrics.gauge('cache_bytes', 'Bytes of the blobs in a cache', ['path'], 'max'),
   };
 }
 

@@ -1,5 +1,6 @@
 import { normalize } from 'node:path';
 import { routeSchema } from './core-schema.js';
+import { defaultTypes } from './default-types.js';
 import { KnownNames } from './known-names.js';
 import { isMapping, type Mapping } from './mapping.js';
 import { type Finding, printPath } from './problem.js';
@@ -16,6 +17,7 @@ export function checkReferences(raw: unknown): readonly Finding[] {
     ...checkCatalog(core.catalog, upstreams),
     ...checkCaches(core),
     ...checkSomethingServed(core),
+    ...checkWorkers(core),
     ...verifiers.flatMap((id, i): Finding[] =>
       id !== undefined && verifiers.indexOf(id) !== i
         ? [
@@ -28,6 +30,16 @@ export function checkReferences(raw: unknown): readonly Finding[] {
     ),
     ...checkMerged(core.mergedVerifiers, new KnownNames(verifiers.filter((id) => id !== undefined))),
     ...checkSignIn(core.signIn, new KnownNames(verifiers.filter((id) => id !== undefined))),
+  ];
+}
+
+/** Tokens of one worker must be known to the others; drivers of others' see to that themselves. */
+function checkWorkers({ workers, token }: Mapping): readonly Finding[] {
+  if (typeof workers !== 'number' || workers <= 1) return [];
+  const { type = defaultTypes['token-issuer'], keys } = isMapping(token) ? token : {};
+  if (type !== defaultTypes['token-issuer'] || keys !== undefined) return [];
+  return [
+    { path: ['workers'], message: 'more than one need `token.keys`: each would sign with keys of its own' },
   ];
 }
 

@@ -177,6 +177,8 @@ export interface Configuration {
   readonly log: { readonly level: LogLevel };
   /** Absent: no audit log. Without a file: standard output. */
   readonly audit?: { readonly file?: FilePath };
+  /** Processes that serve together. */
+  readonly workers: number;
   /** Milliseconds that new requests are taken for after the signal to stop. */
   readonly drainDelay: number;
   /** Milliseconds that transfers in progress get on shutdown. */

@@ -186,6 +186,14 @@ export const coreSchema = z.strictObject({
   listen: listenAddress()
     .prefault('0.0.0.0:5000')
     .describe('Where clients connect. Port 0 takes a free one.'),
+  workers: z
+    .int({ error: 'expected a whole number' })
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe(
+      'Processes that serve together on one address, each on a core of its own. What `limits` bounds, each bounds for itself. More than one need `token.keys`.',
+    ),
   externalUrl: serverUrl().describe(
     'How clients reach this proxy. The realm of challenges and absolute links are built from it, never from a request.',
   ),
@@ -304,7 +312,7 @@ export const coreSchema = z.strictObject({
     .looseObject(typeKeys(defaultTypes['state-store']))
     .prefault({})
     .describe(
-      'Where refresh tokens are kept, and what a verifier remembers. Throttles are in the memory of each process.',
+      'Where refresh tokens are kept, and what a verifier remembers. Throttles are in the memory of each process; workers tell each other.',
     ),
   log: logSettings(),
   audit: auditSettings('Writes a JSON line for each pull, push, delete, login and refusal.'),

@@ -149,6 +149,7 @@ function compose(
     state: drivers.get('state-store', ['state']),
     log: core.log,
     ...(audit && { audit: audit.file === undefined ? {} : { file: audit.file } }),
+    workers: core.workers,
     drainDelay: core.drainDelay,
     drainTimeout: core.drainTimeout,
   };

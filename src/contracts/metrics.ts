@@ -8,10 +8,12 @@ export interface Metrics {
     help: string,
     labels?: readonly string[],
   ): { add(labels?: Labels, value?: number): void };
+  /** @param across what several processes that serve together have: the sum (default), or the least or most of theirs */
   gauge(
     name: string,
     help: string,
     labels?: readonly string[],
+    across?: 'sum' | 'min' | 'max',
   ): {
     set(labels: Labels, value: number): void;
     /**

@@ -43,13 +43,20 @@ export function credentialMetrics(metrics: Metrics, owner: CredentialOwner): Cre
     `${prefix}_usable`,
     `1 where a credential for the ${of} could be used now; 0 where there is none, or it was refused`,
     names,
+    'min',
   );
   const age = metrics.gauge(
     `${prefix}_age_seconds`,
     `Since a credential for the ${of} was had that is another than the one before`,
     names,
+    'max',
   );
-  const expiry = metrics.gauge(`${prefix}_expiry_seconds`, `Until the credential for the ${of} ends`, names);
+  const expiry = metrics.gauge(
+    `${prefix}_expiry_seconds`,
+    `Until the credential for the ${of} ends`,
+    names,
+    'min',
+  );
   const fetches = metrics.counter(
     `${prefix}_fetches_total`,
     'How often a credential source was asked, and what came of it',

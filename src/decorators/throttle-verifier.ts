@@ -35,11 +35,27 @@ export interface LanedVerifier extends Verifier {
   laneOf?(credentials: ClientCredentials): string;
 }
 
+/** A wrong password, in hashes. */
+export interface LoginFailure {
+  readonly user: string;
+  readonly password: number;
+  readonly knownUser: boolean;
+}
+
 /** What is known of failures and of logins under way. Outlives the verifier where a reload replaces that. */
 export class ThrottleMemory {
-  readonly key = randomBytes(32);
+  readonly key: Uint8Array;
+  /** Told of each failure here, for other processes with the same key. */
+  readonly tell: (failure: LoginFailure) => void;
+  /** Counts one of another process; the verifier that uses this memory sets it. */
+  learn: (failure: LoginFailure) => void = () => {};
   readonly failures = new LRUCache<string, Failures>({ max: 50_000 });
   readonly queues = new Map<string, { readonly turns: Turns; users: number }>();
+
+  constructor(key: Uint8Array = randomBytes(32), tell: (failure: LoginFailure) => void = () => {}) {
+    this.key = key;
+    this.tell = tell;
+  }
 }
 
 /**
@@ -65,6 +81,7 @@ export class ThrottleVerifier implements Verifier {
     this.#clock = clock;
     this.#limits = limits;
     this.#memory = memory;
+    memory.learn = (failure) => this.#countFailure(failure);
   }
 
   async verify(credentials: ClientCredentials, o: CallOptions): Promise<Principal | undefined> {
@@ -117,13 +134,18 @@ export class ThrottleVerifier implements Verifier {
     this.#refuseBeyondLimit(user);
     try {
       const principal = await verify();
-      if (principal === undefined) this.#countFailure(user, password, false);
+      if (principal === undefined) this.#fail({ user, password, knownUser: false });
       return principal;
     } catch (error) {
       if (error instanceof RegistryError && isGuess(error))
-        this.#countFailure(user, password, error.knownUser);
+        this.#fail({ user, password, knownUser: error.knownUser });
       throw error;
     }
+  }
+
+  #fail(failure: LoginFailure): void {
+    this.#countFailure(failure);
+    this.#memory.tell(failure);
   }
 
   #refuseBeyondLimit(user: string): void {
@@ -137,7 +159,7 @@ export class ThrottleVerifier implements Verifier {
   }
 
   /** The same wrong password again is no guess: containerd shows each by POST and then by GET. */
-  #countFailure(user: string, password: number, knownUser: boolean): void {
+  #countFailure({ user, password, knownUser }: LoginFailure): void {
     const known = this.#present(user);
     if (known === undefined) {
       this.#remember(user, password, knownUser);

@@ -60,13 +60,13 @@ export class LogStream {
     this.#onRecovery = onRecovery;
   }
 
-  /** @param line ends with a newline */
-  write(line: string): void {
-    if (this.#isEnding || this.#waiting.length + line.length > maxWaiting) {
-      this.#lose('dropped', 1);
+  /** @param lines one or several, each with a newline at its end */
+  write(lines: string): void {
+    if (this.#isEnding || this.#waiting.length + lines.length > maxWaiting) {
+      this.#lose('dropped', countLines(Buffer.from(lines)));
       return;
     }
-    this.#waiting += line;
+    this.#waiting += lines;
     this.#start();
   }
 

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import type { Log } from '../contracts/index.js';
+import type { Log, LogFields } from '../contracts/index.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -8,12 +8,16 @@ export interface LeveledLog extends Log {
   level: string;
 }
 
-/** Structured logging: one JSON object a line. */
-export function createLog(level: LogLevel, stream: { write(line: string): void }): LeveledLog {
+/** Structured logging: one JSON object a line. @param always what stands in each line */
+export function createLog(
+  level: LogLevel,
+  stream: { write(line: string): void },
+  always: LogFields | null = null,
+): LeveledLog {
   return pino(
     {
       level,
-      base: null,
+      base: always,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',

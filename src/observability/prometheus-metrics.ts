@@ -1,5 +1,32 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client';
 import type { Labels, Metrics } from '../contracts/index.js';
+
+/** What all metrics are at a time; JSON can carry it. */
+export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
+
+/** Several processes' metrics in one, in Prometheus' text format. */
+export function printTogether(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  return AggregatorRegistry.aggregate(mutable(snapshots)).metrics();
+}
+
+/** What counts on when these have ended: their counters and histograms. */
+export async function lasting(snapshots: readonly MetricsSnapshot[]): Promise<MetricsSnapshot> {
+  const together = await AggregatorRegistry.aggregate(mutable(snapshots)).getMetricsAsJSON();
+  return together.filter(({ type }) => String(type) === 'counter' || String(type) === 'histogram');
+}
+
+function mutable(snapshots: readonly MetricsSnapshot[]) {
+  return snapshots.map((one) => [...one]);
+}
 
 /** Metrics in a registry of their own, printed in Prometheus' text format. */
 export class PrometheusMetrics implements Metrics {
@@ -18,8 +45,14 @@ export class PrometheusMetrics implements Metrics {
     return { add: (values: Labels = {}, value = 1) => counter.inc(values, value) };
   }
 
-  gauge(name: string, help: string, labels: readonly string[] = []): ReturnType<Metrics['gauge']> {
-    return this.#once(name, () => new FollowingGauge(this.#options(name, help, labels)));
+  gauge(
+    name: string,
+    help: string,
+    labels: readonly string[] = [],
+    across: 'sum' | 'min' | 'max' = 'sum',
+  ): ReturnType<Metrics['gauge']> {
+    const options = { ...this.#options(name, help, labels), aggregator: across };
+    return this.#once(name, () => new FollowingGauge(options));
   }
 
   histogram(name: string, help: string, labels: readonly string[] = [], buckets?: readonly number[]) {
@@ -37,6 +70,11 @@ export class PrometheusMetrics implements Metrics {
 
   print(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** All values now, as another process can add them to its own. */
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.#registry.getMetricsAsJSON();
   }
 
   #options(name: string, help: string, labels: readonly string[]) {

@@ -134,6 +134,8 @@ export const driver = defineDriver({
     const owned = metrics.gauge(
       'state_owned',
       '1 where the state directory is this process’s, 0 where its lock is lost',
+      [],
+      'min',
     );
     const onProof = (isOurs: boolean) => owned.set({}, isOurs ? 1 : 0);
     const lock = await DirectoryLock.take(directory, { clock, log, onProof });

@@ -1,15 +1,5 @@
 import assert from 'node:assert/strict';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,38 +7,11 @@ import { DirectoryLock } from '../../src/state-stores/directory-lock.js';
 import { createAuthority } from '../../src/testing/certificates.js';
 import { FakeLog, startMemoryRegistry } from '../../src/testing/index.js';
 import { freePort } from '../e2e/harness/free-port.js';
-import { basic, htpasswd, overwrite, passwords, send, until } from '../harness/index.js';
+import { basic, htpasswd, passwords, send, until } from '../harness/index.js';
 import { Serving, takenPort } from './serving.js';
+import { openHouse, slowVerifier } from './serving-house.js';
 
 // The program as a service manager sees it: its ports, its signals, its exit code.
-
-interface House {
-  readonly directory: string;
-  /** @returns the file */
-  write(settings: Readonly<Record<string, string>>): string;
-}
-
-async function openHouse(t: TestContext): Promise<House> {
-  const directory = mkdtempSync(join(tmpdir(), 'drp-serve-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  writeFileSync(join(directory, 'users.htpasswd'), await htpasswd(passwords));
-  const write = (settings: Readonly<Record<string, string>>) => {
-    const all = {
-      listen: '127.0.0.1:0',
-      admin: '{ listen: "127.0.0.1:0" }',
-      externalUrl: 'http://docker.test',
-      upstreams: '{ one: { url: "http://127.0.0.1:1" } }',
-      routes: '[{ prefix: "", upstream: one }]',
-      verifiers: '[{ id: local, type: htpasswd, file: users.htpasswd }]',
-      policy: '[{ names: ["local:alice"], repositories: ["**"], actions: [pull] }]',
-      ...settings,
-    };
-    const lines = Object.entries(all).map(([name, text]) => `${name}: ${text}\n`);
-    overwrite(join(directory, 'proxy.yaml'), lines.join(''), 'renamed');
-    return join(directory, 'proxy.yaml');
-  };
-  return { directory, write };
-}
 
 /** Holds a state directory as another process of the proxy would. */
 async function lockState(t: TestContext, directory: string): Promise<void> {
@@ -238,22 +201,3 @@ describe('signals', () => {
     assert.deepEqual(told, ['stopped']);
   });
 });
-
-/** Opens when it is told to. */
-const slowVerifier = `
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from '${import.meta.resolve('zod')}';
-export const driver = {
-  apiVersion: 1, kind: 'verifier', type: 'slow', config: z.strictObject({}),
-  async open(config, { baseDirectory }) {
-    writeFileSync(join(baseDirectory, 'opening'), '');
-    while (!existsSync(join(baseDirectory, 'open'))) await sleep(10);
-    return {
-      verify: async () => undefined,
-      close: async () => writeFileSync(join(baseDirectory, 'closed'), ''),
-    };
-  },
-};
-`;
