@@ -31,7 +31,7 @@ interface LoadResult {
   readonly load: string;
   readonly unit: Load['unit'];
   readonly peers: readonly PeerResult[];
-  /** CPU of ours as a multiple of another's, and what it may be. */
+  /** CPU of ours, or of the load's subject, as a multiple of another's, and what it may be. */
   readonly ratios: readonly { readonly to: PeerName; readonly ratio: number; readonly atMost?: number }[];
 }
 
@@ -84,12 +84,13 @@ function summary(load: Load, measured: ReadonlyMap<PeerName, readonly Measured[]
     wall: of(peer, 'wall'),
     peak: of(peer, 'peak'),
   }));
-  const ours = of('ours', 'cpu');
+  const { subject = 'ours' } = load;
+  const cost = of(subject, 'cpu');
   // `direct` is the registry itself: what it costs to answer says nothing of what it costs to pass on.
-  const others = load.peers.filter((peer) => peer !== 'ours' && peer !== 'direct');
+  const others = load.peers.filter((peer) => peer !== subject && peer !== 'direct');
   const ratios = others.map((to) => {
     const atMost = load.targets?.[to];
-    return { to, ratio: ours / of(to, 'cpu'), ...(atMost !== undefined && { atMost }) };
+    return { to, ratio: cost / of(to, 'cpu'), ...(atMost !== undefined && { atMost }) };
   });
   return { load: load.name, unit: load.unit, peers, ratios };
 }

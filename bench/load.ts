@@ -13,10 +13,12 @@ export interface Load {
   readonly requests: number;
   readonly connections: number;
   readonly peers: readonly PeerName[];
+  /** Whose cost is told as a multiple of the others'; ours where it is missing. */
+  readonly subject?: PeerName;
   readonly isTls?: boolean;
   /** Ours has a cache, with these settings beside its place. */
   readonly cache?: object;
-  /** The most that ours may cost, as a multiple of another's CPU time. */
+  /** The most that it may cost, as a multiple of another's CPU time. */
   readonly targets?: Readonly<Partial<Record<PeerName, number>>>;
   target(peer: Peer, origin: Origin): Promise<LoadTarget>;
 }
@@ -100,6 +102,23 @@ export const loads: readonly Load[] = [
     peers: ['nginx', 'Go', 'ours'],
     isTls: true,
     targets: { nginx: 1 },
+    target: layer,
+  },
+  {
+    ...manifests,
+    name: 'two workers, manifest by digest, asked each time',
+    peers: ['ours', 'workers'],
+    subject: 'workers',
+    targets: { ours: 1.1 },
+    target: byDigest,
+  },
+  {
+    ...layers,
+    name: 'two workers, blob of 256 MiB, plain upstream',
+    connections: 2,
+    peers: ['ours', 'workers'],
+    subject: 'workers',
+    targets: { ours: 1.1 },
     target: layer,
   },
 ];

@@ -5,11 +5,14 @@ import { startDockerRegistry } from '../../test/e2e/harness/docker-registry.js';
 import { freePort } from '../../test/e2e/harness/free-port.js';
 import { startPlainFront } from '../../test/e2e/harness/plain-front.js';
 import { accepts, startProgram } from '../../test/e2e/harness/program.js';
-import type { Workspace } from '../../test/e2e/harness/workspace.js';
+import { openWorkspace, type Workspace } from '../../test/e2e/harness/workspace.js';
 import type { Origin } from '../origin.js';
 
-/** `direct` is the registry itself, `distribution` Debian's docker-registry as a pull-through cache. */
-export type PeerName = 'direct' | 'nginx' | 'Go' | 'distribution' | 'ours';
+/**
+ * `direct` is the registry itself, `distribution` Debian's docker-registry as a pull-through cache, `workers` ours with
+ * two of them.
+ */
+export type PeerName = 'direct' | 'nginx' | 'Go' | 'distribution' | 'ours' | 'workers';
 
 export interface TokenRequest {
   readonly path: string;
@@ -48,7 +51,9 @@ export async function startPeer(
     case 'distribution':
       return distribution(workspace, origin);
     case 'ours':
-      return ours(workspace, origin, cache);
+      return ours(name, workspace, origin, cache);
+    case 'workers':
+      return ours(name, workspace, origin, cache, { workers: 2 });
   }
 }
 
@@ -142,13 +147,22 @@ async function distribution(workspace: Workspace, origin: Origin): Promise<Peer>
 }
 
 /** Ours, as built, with a password verified, a policy asked, and a line in the access log for each request. */
-async function ours(workspace: Workspace, origin: Origin, cache?: object): Promise<Peer> {
+async function ours(
+  name: PeerName,
+  workspace: Workspace,
+  origin: Origin,
+  cache?: object,
+  more: object = {},
+): Promise<Peer> {
+  // Two of them must not have one configuration.
+  const own = await openWorkspace('waiting');
+  workspace.onClose(() => own.close());
   const tls = origin.authority === undefined ? {} : { ca: origin.authority };
-  const kept = cache && { cache: { path: workspace.path('cache'), maxSize: '2GB', ...cache } };
+  const kept = cache && { cache: { path: own.path('cache'), maxSize: '2GB', ...cache } };
   const { proxy, password } = await startPlainFront(
-    workspace,
+    own,
     { url: origin.url, ...tls, ...kept },
-    { token: { ttl: '1h' } },
+    { token: { ttl: '1h', keys: { directory: 'keys' } }, ...more },
   );
   const query = new URLSearchParams({
     service: new URL(proxy.url).host,
@@ -162,7 +176,7 @@ async function ours(workspace: Workspace, origin: Origin, cache?: object): Promi
     return { authorization: `Bearer ${token}` };
   };
   return {
-    name: 'ours',
+    name,
     port: Number(new URL(proxy.url).port),
     pid: proxy.pid(),
     headers,
