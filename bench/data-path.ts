@@ -47,7 +47,11 @@ async function measure(load: Load, peer: Peer, origin: Origin): Promise<Measured
 
 /** Compilers and caches get ready, and connections are made. */
 async function warmUp(load: Load, peer: Peer, origin: Origin): Promise<void> {
-  await request(await load.target(peer, origin), Math.ceil(load.requests / 4), load.connections);
+  await request(
+    await load.target(peer, origin),
+    load.warmUp ?? Math.ceil(load.requests / 4),
+    load.connections,
+  );
 }
 
 /** @returns what each run measured, by peer */
