@@ -111,7 +111,9 @@ export class Workers implements Omit<RunningProxy, 'openParts'> {
 
   async reload(configuration: Configuration): Promise<readonly string[]> {
     if (this.#isDraining) throw new StoppedError();
-    const answers = await Promise.all(this.#serving().map((worker) => worker.reload()));
+    // Who has not begun reads what is there now.
+    const begun = [...this.#workers].filter(({ hasBegun }) => hasBegun);
+    const answers = await Promise.all(begun.map((worker) => worker.reload()));
     const reason = answers.find((answer) => answer?.reason !== undefined)?.reason;
     if (reason !== undefined) throw new Error(reason);
     this.configuration = configuration;

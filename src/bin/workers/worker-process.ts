@@ -29,6 +29,8 @@ export class WorkerProcess {
   readonly serving: Promise<Serving | undefined>;
   readonly ended: Promise<WorkerEnd>;
   isServing = false;
+  /** It reads the configuration, or has read it. */
+  hasBegun = false;
   readonly #worker: Worker;
   readonly #answers = new Map<number, (message: FromWorker | undefined) => void>();
   #last = 0;
@@ -60,8 +62,10 @@ export class WorkerProcess {
     this.serving = Promise.race([serving, this.ended.then(() => undefined)]);
     worker.on('error', () => {}); // a message to one that has ended; `ended` says so
     worker.on('message', (message: FromWorker) => {
-      if (message.kind === 'born') this.tell({ kind: 'begin', number, throttleKey });
-      else if (message.kind === 'failed') this.#failure = message.message;
+      if (message.kind === 'born') {
+        this.hasBegun = true;
+        this.tell({ kind: 'begin', number, throttleKey });
+      } else if (message.kind === 'failed') this.#failure = message.message;
       else if (message.kind === 'serving') {
         this.isServing = true;
         begun(message);

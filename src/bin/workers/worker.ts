@@ -15,7 +15,8 @@ import { RemoteState } from './remote-state.js';
 /** Serves as one of several, and does what the process that started it says: signals are not for this one. */
 export async function runWorker(file: string): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
-  const { number, throttleKey } = await begin();
+  const inbox = new Inbox();
+  const { number, throttleKey } = await inbox.begin();
   const { metrics, stream } = openOutput('registry_proxy_');
   const end = async (code: number): Promise<never> => {
     await stream.flush(flushTime);
@@ -23,6 +24,10 @@ export async function runWorker(file: string): Promise<void> {
   };
   const stop = new AbortController();
   let proxy: RunningProxy | undefined;
+  let hasStarted: () => void = () => {};
+  const started = new Promise<void>((resolve) => {
+    hasStarted = resolve;
+  });
   const state = new RemoteState((id, asked) => tell({ kind: 'state', id, asked }));
   const throttle = new ThrottleMemory(Buffer.from(throttleKey, 'base64'), (failure) =>
     tell({ kind: 'login-failure', failure }),
@@ -49,6 +54,7 @@ export async function runWorker(file: string): Promise<void> {
   };
   const reload = async (): Promise<{ readonly later?: readonly string[]; readonly reason?: string }> => {
     try {
+      await started; // with what was there before, perhaps
       const next = await requireLoaded(loadConfiguration, file);
       const later = await proxy?.reload(next);
       log.level = next.log.level;
@@ -57,7 +63,7 @@ export async function runWorker(file: string): Promise<void> {
       return error instanceof StoppedError ? { later: [] } : { reason: reasonOf(error) };
     }
   };
-  process.on('message', (message: ToWorker) => void obey(message));
+  inbox.open((message) => void obey(message));
   guardProcess(() => log);
   try {
     const configuration: Configuration = await requireLoaded(loadConfiguration, file);
@@ -76,6 +82,11 @@ export async function runWorker(file: string): Promise<void> {
     tell({ kind: 'failed', message: reasonOf(error) });
     return end(exitCodes.usage);
   }
+  hasStarted();
+  if (stop.signal.aborted) {
+    await proxy.stop();
+    return end(exitCodes.fine);
+  }
   const { address, redirectAddress } = proxy;
   log.info({ event: 'worker', pid: process.pid }, 'a worker serves');
   tell({ kind: 'serving', address, ...(redirectAddress && { redirectAddress }) });
@@ -86,14 +97,32 @@ function reasonOf(error: unknown): string {
   return error instanceof OpeningError ? error.message : describeError(error);
 }
 
-function begin(): Promise<ToWorker & { kind: 'begin' }> {
-  return new Promise((resolve) => {
-    process.once('message', (message: ToWorker) => {
-      if (message.kind === 'begin') resolve(message);
-      else process.exit(exitCodes.fine); // it is to stop before it began
+/** What this worker is told, kept until it is ready to obey: several messages may arrive as one. */
+class Inbox {
+  readonly #waiting: ToWorker[] = [];
+  #take: (message: ToWorker) => void = (message) => void this.#waiting.push(message);
+
+  constructor() {
+    process.on('message', (message: ToWorker) => this.#take(message));
+  }
+
+  /** Says that there is a worker, and waits for the word to begin. Ends the process where it is to stop before. */
+  begin(): Promise<ToWorker & { kind: 'begin' }> {
+    return new Promise((resolve) => {
+      this.#take = (message) => {
+        if (message.kind === 'stop') process.exit(exitCodes.fine);
+        if (message.kind !== 'begin') return;
+        this.#take = (later) => void this.#waiting.push(later);
+        resolve(message);
+      };
+      tell({ kind: 'born' });
     });
-    tell({ kind: 'born' });
-  });
+  }
+
+  open(obey: (message: ToWorker) => void): void {
+    this.#take = obey;
+    for (const message of this.#waiting.splice(0)) obey(message);
+  }
 }
 
 function tell(message: FromWorker): void {
