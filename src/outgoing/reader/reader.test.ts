@@ -366,6 +366,17 @@ describe('a reader that leaves', () => {
     assert.equal(server.connections(), 3);
   });
 
+  test('when all has come already, leaves what has come', async (t) => {
+    const server = await serve(t, (socket) => void socket.write(plain('ok')));
+    const leaving = new AbortController();
+    const get = reading(t);
+    const answer = await get(server.url, { signal: leaving.signal });
+    leaving.abort(new Error('left'));
+    assert.equal(await textOf(answer), 'ok');
+    assert.equal(await textOf(await get(server.url)), 'ok');
+    assert.equal(server.connections(), 1);
+  });
+
   test('who waits for a connection for too long is told', async (t) => {
     const server = await serve(t, () => {});
     const get = reading(t, { connections: 1, timeouts: { connect: 50, headers: 5_000, idle: 50 } });

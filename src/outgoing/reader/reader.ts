@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
+import { WholeBody } from '../../protocol/byte-budget.js';
 import { Connection, NotReadHere, type ReaderAnswer } from './connection.js';
 
 export interface ReaderSettings {
@@ -60,7 +61,9 @@ export class Reader {
     const letGo = () => signal.removeEventListener('abort', onAbort);
     try {
       const answer = await connection.ask(asked);
-      body = answer.body.once('close', letGo);
+      if (answer.body instanceof WholeBody)
+        letGo(); // it has come
+      else body = answer.body.once('close', letGo);
       return answer;
     } catch (error) {
       letGo();
