@@ -5,7 +5,8 @@ const patience = 2_000;
 
 /** A process whose metrics are asked for. */
 export interface Counted {
-  snapshot(): Promise<MetricsSnapshot>;
+  /** Undefined where it ends before it has told. */
+  snapshot(): Promise<MetricsSnapshot | undefined>;
 }
 
 /** The metrics of several processes as if they were one: what has ended counts on. */
@@ -22,10 +23,10 @@ export class WorkerMetrics<W extends Counted> {
   async print(workers: readonly W[]): Promise<string> {
     const asked = workers.map(async (worker) => {
       const snapshot = await within(patience, worker.snapshot());
-      if (snapshot !== undefined && workers.includes(worker)) this.#last.set(worker, snapshot);
+      if (snapshot !== undefined) this.#last.set(worker, snapshot);
     });
     const [own] = await Promise.all([this.#own.snapshot(), ...asked]);
-    return printTogether([own, this.#ended, ...this.#last.values()]);
+    return printTogether([own ?? [], this.#ended, ...this.#last.values()]);
   }
 
   /** What it counted since it was last asked is lost. */

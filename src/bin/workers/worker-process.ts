@@ -87,10 +87,10 @@ export class WorkerProcess {
     this.#worker.process.kill('SIGKILL');
   }
 
-  /** Empty where it ends before. */
-  async snapshot(): Promise<MetricsSnapshot> {
+  /** @returns undefined where it ends before */
+  async snapshot(): Promise<MetricsSnapshot | undefined> {
     const answer = await this.#ask((id) => ({ kind: 'metrics', id }));
-    return answer?.kind === 'metrics' ? answer.snapshot : [];
+    return answer?.kind === 'metrics' ? answer.snapshot : undefined;
   }
 
   /** @returns undefined where it ends before */
