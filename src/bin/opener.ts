@@ -37,6 +37,11 @@ export interface Opened<T> {
   readonly key: string;
 }
 
+/** Why something was not begun: an OpeningError says it all in its message; its cause is for debuggers. */
+export function reasonOf(error: unknown): string {
+  return error instanceof OpeningError ? error.message : describeError(error);
+}
+
 /** What opening a driver needs of the configuration it stands in. */
 export type OpenedConfiguration = Pick<Configuration, 'baseDirectory' | 'namedFiles'>;
 

@@ -1,9 +1,8 @@
 import { type ComparedConfiguration, changedSettings } from '../config/changed-settings.js';
 import { formatProblem, type Problem } from '../config/problem.js';
 import type { Log, Metrics } from '../contracts/index.js';
-import { describeError } from '../errors.js';
 import { fileMarks } from './file-marks.js';
-import { OpeningError } from './opener.js';
+import { reasonOf } from './opener.js';
 import { StoppedError } from './stopped-error.js';
 
 /** What a configuration is to who looks whether its files have changed. */
@@ -202,11 +201,6 @@ class BadConfiguration extends Error {
     super('bad configuration');
     this.problems = problems;
   }
-}
-
-/** An OpeningError says it all in its message; its cause is for debuggers. */
-function reasonOf(error: unknown): string {
-  return error instanceof OpeningError ? error.message : describeError(error);
 }
 
 function reloadMetrics(metrics: Metrics) {

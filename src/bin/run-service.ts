@@ -1,11 +1,10 @@
 import type { LogLevel } from '../config/configuration.js';
 import type { Log, LogFields } from '../contracts/index.js';
-import { describeError } from '../errors.js';
 import { LogStream } from '../observability/log-stream.js';
 import { createLog } from '../observability/pino-log.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { exitCodes, fail } from './exit.js';
-import { OpeningError, type Surroundings } from './opener.js';
+import { reasonOf, type Surroundings } from './opener.js';
 import { type LoadConfiguration, Reloader, type Served, type WatchedConfiguration } from './reloader.js';
 import { requireLoaded } from './require-loaded.js';
 import { HangUps, stopSignal, stopWhenAsked } from './signals.js';
@@ -70,9 +69,7 @@ export async function runService<C extends ServedConfiguration, S extends Runnin
   } catch (error) {
     if (error instanceof StoppedError) return end().then(() => process.exit(exitCodes.fine));
     await stream.flush(flushTime);
-    // An OpeningError says it all in its message; its cause is for debuggers.
-    const reason = error instanceof OpeningError ? error.message : describeError(error);
-    return fail(`${configuration.file}: ${reason}`, exitCodes.usage);
+    return fail(`${configuration.file}: ${reasonOf(error)}`, exitCodes.usage);
   }
   log.info({ event: 'start', version, node: process.version, ...startFields(service) }, 'serving');
   const onApplied = (next: C) => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Configuration } from '../config/configuration.js';
 import type { Log } from '../contracts/index.js';
-import { type Generation, type GenerationSurroundings, Generations } from './generation.js';
+import { type Generation, Generations } from './generation.js';
 import { GenerationSuccession } from './generation-succession.js';
 import { type BoundAddress, type ServerSurroundings, Servers } from './servers.js';
 import { StoppedError } from './stopped-error.js';
@@ -29,8 +29,6 @@ export interface RunningProxy {
   stop(): Promise<void>;
 }
 
-export type ProxySurroundings = GenerationSurroundings & ServerSurroundings;
-
 /**
  * Opens everything a configuration names, and only then listens: nobody is served with half of it.
  *
@@ -39,7 +37,7 @@ export type ProxySurroundings = GenerationSurroundings & ServerSurroundings;
  */
 export async function startProxy(
   configuration: Configuration,
-  surroundings: ProxySurroundings,
+  surroundings: ServerSurroundings,
   stop?: AbortSignal,
 ): Promise<RunningProxy> {
   const generations = new Generations(surroundings);
@@ -67,7 +65,7 @@ class ServingProxy implements RunningProxy {
     generations: Generations,
     generation: Generation,
     servers: Servers,
-    { log, metrics }: ProxySurroundings,
+    { log, metrics }: ServerSurroundings,
   ) {
     this.#generations = generations;
     this.#servers = servers;

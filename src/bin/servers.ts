@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Configuration } from '../config/configuration.js';
-import type { Clock, Log } from '../contracts/index.js';
 import { adminHandler } from '../http/admin.js';
 import { FrontServer } from '../http/front-server.js';
 import { Listener, type ListenerOptions } from '../http/listener.js';
@@ -9,15 +8,11 @@ import type { TlsContext } from '../http/tls-gate.js';
 import type { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { AddressRanges, plainAddress } from '../settings/address-range.js';
 import { certificateLife, certificateWarning } from './certificate-life.js';
-import type { Generation } from './generation.js';
+import type { Generation, GenerationSurroundings } from './generation.js';
 import { readTlsFiles } from './tls-files.js';
 
-export interface ServerSurroundings {
-  readonly clock: Clock;
-  readonly log: Log;
+export interface ServerSurroundings extends GenerationSurroundings {
   readonly metrics: PrometheusMetrics;
-  /** One of several: what administrators ask is answered for all of them together. */
-  readonly isWorker?: boolean;
 }
 
 /** Where a socket listens; the port is known even where the configuration says 0. */
@@ -63,7 +58,8 @@ export class Servers {
     const { listen, admin, tls, baseDirectory } = this.#opened;
     const { log, metrics, clock } = this.#surroundings;
     if (tls) this.#use(await readTlsFiles(tls, baseDirectory));
-    if (admin && !this.#surroundings.isWorker) {
+    // What administrators ask of workers is answered for all of them together.
+    if (admin && !this.#surroundings.shared) {
       const handle = adminHandler({ metrics, unready: () => (this.isReady ? undefined : 'draining') });
       this.#admin = await Listener.open({ ...admin.listen, handle, metrics, log, name: 'admin' });
     }

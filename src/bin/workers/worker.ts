@@ -1,10 +1,9 @@
 import type { Configuration } from '../../config/configuration.js';
 import { loadConfiguration } from '../../config/load.js';
 import { ThrottleMemory } from '../../decorators/throttle-verifier.js';
-import { describeError } from '../../errors.js';
 import { createLog } from '../../observability/pino-log.js';
 import { exitCodes } from '../exit.js';
-import { OpeningError } from '../opener.js';
+import { reasonOf } from '../opener.js';
 import { requireLoaded } from '../require-loaded.js';
 import { flushTime, guardProcess, openOutput } from '../run-service.js';
 import { type RunningProxy, startProxy } from '../running-proxy.js';
@@ -73,7 +72,6 @@ export async function runWorker(file: string): Promise<void> {
       log,
       metrics,
       stdout: stream,
-      isWorker: true,
       shared: { state, throttle },
     };
     proxy = await startProxy(configuration, surroundings, stop.signal);
@@ -90,11 +88,6 @@ export async function runWorker(file: string): Promise<void> {
   const { address, redirectAddress } = proxy;
   log.info({ event: 'worker', pid: process.pid }, 'a worker serves');
   tell({ kind: 'serving', address, ...(redirectAddress && { redirectAddress }) });
-}
-
-/** An OpeningError says it all in its message; its cause is for debuggers. */
-function reasonOf(error: unknown): string {
-  return error instanceof OpeningError ? error.message : describeError(error);
 }
 
 /** What this worker is told, kept until it is ready to obey: several messages may arrive as one. */

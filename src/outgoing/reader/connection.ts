@@ -23,21 +23,11 @@ export interface ReaderAnswer extends Pick<AnswerHead, 'status' | 'headers'> {
   readonly body: PulledBody | WholeBody;
 }
 
-/** One request as it stands on the connection. */
-export interface Asked {
-  /** Latin-1, with the empty line. */
-  readonly text: string;
-  /** Milliseconds until its answer's head, and between two pieces of its body. */
-  readonly headers: number;
-  readonly idle: number;
-}
-
 export interface ConnectionSettings {
-  /** Milliseconds, for TCP and TLS. */
-  readonly timeout: number;
+  /** Milliseconds: for TCP and TLS, for an answer's head, between two pieces of a body. */
+  readonly timeouts: { readonly connect: number; readonly headers: number; readonly idle: number };
+  /** Trusted beyond the system's roots. */
   readonly secureContext?: SecureContext;
-  /** Of an earlier connection to the same origin. */
-  readonly session?: Buffer;
 }
 
 /** What its pool is told. */
@@ -49,7 +39,7 @@ export interface ConnectionEvents {
 }
 
 interface Waiting {
-  readonly asked: Asked;
+  readonly text: string;
   resolve(answer: ReaderAnswer): void;
   reject(error: Error): void;
 }
@@ -64,6 +54,7 @@ const noBytes = new Uint8Array();
  */
 export class Connection {
   readonly #socket: Socket;
+  readonly #timeouts: ConnectionSettings['timeouts'];
   readonly #events: ConnectionEvents;
   readonly #headBuffer = Buffer.allocUnsafeSlow(leastSpace);
   /** Where the next bytes go: known before they are read. */
@@ -79,13 +70,19 @@ export class Connection {
   #isPaused = false;
   #failure: Error | undefined;
 
-  constructor(origin: URL, settings: ConnectionSettings, events: ConnectionEvents) {
+  /** @param session of an earlier connection to the same origin */
+  constructor(
+    origin: URL,
+    { timeouts, secureContext }: ConnectionSettings,
+    events: ConnectionEvents,
+    session: Buffer | undefined,
+  ) {
+    this.#timeouts = timeouts;
     this.#events = events;
     const isTls = origin.protocol === 'https:';
     const host = origin.hostname.replace(/^\[|\]$/g, '');
     const onread = { buffer: () => this.#target, callback: (count: number) => this.#read(count) };
     const place = { host, port: Number(origin.port || (isTls ? 443 : 80)), onread };
-    const { secureContext, session, timeout } = settings;
     const options: ConnectionOptions = {
       ...place,
       servername: isIP(host) === 0 ? host : '',
@@ -96,11 +93,11 @@ export class Connection {
     this.#socket = isTls ? connectTls(options) : connectPlain(place);
     this.#socket.setNoDelay(true);
     this.#socket.setKeepAlive(true, 60_000);
-    this.#timer = setTimeout(() => this.#end(new errors.ConnectTimeoutError()), timeout);
+    this.#timer = setTimeout(() => this.#end(new errors.ConnectTimeoutError()), timeouts.connect);
     this.#socket.once(isTls ? 'secureConnect' : 'connect', () => {
       clearTimeout(this.#timer);
       this.#isConnected = true;
-      if (this.#waiting !== undefined) this.#send(this.#waiting.asked);
+      if (this.#waiting !== undefined) this.#send(this.#waiting.text);
     });
     this.#socket.on('session', events.session);
     this.#socket.on('error', (error) => this.#end(error));
@@ -119,14 +116,15 @@ export class Connection {
   /**
    * Only when it is new or idle.
    *
+   * @param text the request: Latin-1, with the empty line
    * @throws NotReadHere; what the connection fails with
    */
-  ask(asked: Asked): Promise<ReaderAnswer> {
+  ask(text: string): Promise<ReaderAnswer> {
     this.#idleUntil = 0;
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
-      this.#waiting = { asked, resolve, reject };
-      if (this.#isConnected) this.#send(asked);
+      this.#waiting = { text, resolve, reject };
+      if (this.#isConnected) this.#send(text);
     });
   }
 
@@ -135,9 +133,9 @@ export class Connection {
     this.#end(reason);
   }
 
-  #send({ text, headers }: Asked): void {
+  #send(text: string): void {
     this.#socket.ref();
-    this.#timer = setTimeout(() => this.#end(new errors.HeadersTimeoutError()), headers);
+    this.#timer = setTimeout(() => this.#end(new errors.HeadersTimeoutError()), this.#timeouts.headers);
     this.#socket.write(text, 'latin1');
   }
 
@@ -175,11 +173,7 @@ export class Connection {
   }
 
   /** @param rest what came with the head; it stands in the buffer for heads */
-  #answer(
-    { asked, resolve }: Waiting,
-    { status, headers, length, keepAlive }: AnswerHead,
-    rest: Buffer,
-  ): void {
+  #answer({ resolve }: Waiting, { status, headers, length, keepAlive }: AnswerHead, rest: Buffer): void {
     this.#keepAlive = rest.length > length ? 0 : keepAlive;
     if (rest.length >= length) {
       const bytes = length === 0 ? noBytes : Buffer.from(rest.subarray(0, length));
@@ -191,7 +185,7 @@ export class Connection {
       resume: () => this.#resume(body),
       cut: () => this.#end(new Error('the body was given up')),
     };
-    const body = new SocketBody(source, length, asked.idle);
+    const body = new SocketBody(source, length, this.#timeouts.idle);
     this.#body = body;
     if (rest.length > 0) body.arrived(rest);
     resolve({ status, headers, body });

@@ -1,16 +1,11 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { SecureContext } from 'node:tls';
 import { WholeBody } from '../../protocol/byte-budget.js';
-import { Connection, NotReadHere, type ReaderAnswer } from './connection.js';
+import { Connection, type ConnectionSettings, NotReadHere, type ReaderAnswer } from './connection.js';
 
-export interface ReaderSettings {
-  /** Milliseconds: for TCP and TLS, for an answer's head, between two pieces of a body. */
-  readonly timeouts: { readonly connect: number; readonly headers: number; readonly idle: number };
+export interface ReaderSettings extends ConnectionSettings {
   /** An origin's connections at the same time. */
   readonly connections: number;
-  /** Trusted beyond the system's roots. */
-  readonly secureContext?: SecureContext;
 }
 
 export interface ReaderRequest {
@@ -48,9 +43,7 @@ export class Reader {
    */
   async get({ url, headers, signal }: ReaderRequest): Promise<ReaderAnswer | undefined> {
     if (this.#isClosed || this.#isOther(url.origin)) return undefined;
-    const { timeouts } = this.#settings;
     const text = requestText(url, headers);
-    const asked = { text, headers: timeouts.headers, idle: timeouts.idle };
     const pool = this.#poolOf(url);
     const connection = await pool.take(signal);
     let body: Readable | undefined;
@@ -60,7 +53,7 @@ export class Reader {
     signal.addEventListener('abort', onAbort, { once: true });
     const letGo = () => signal.removeEventListener('abort', onAbort);
     try {
-      const answer = await connection.ask(asked);
+      const answer = await connection.ask(text);
       if (answer.body instanceof WholeBody)
         letGo(); // it has come
       else body = answer.body.once('close', letGo);
@@ -176,19 +169,14 @@ class OriginPool {
   }
 
   #connect(): Connection {
-    const { timeouts, secureContext } = this.#settings;
-    const settings = {
-      timeout: timeouts.connect,
-      ...(secureContext && { secureContext }),
-      ...(this.#session && { session: this.#session }),
-    };
-    const connection = new Connection(this.#origin, settings, {
-      idle: (one) => this.#isIdle(one),
-      closed: (one) => this.#closed(one),
-      session: (session) => {
+    const events = {
+      idle: (one: Connection) => this.#isIdle(one),
+      closed: (one: Connection) => this.#closed(one),
+      session: (session: Buffer) => {
         this.#session = session;
       },
-    });
+    };
+    const connection = new Connection(this.#origin, this.#settings, events, this.#session);
     this.#open.add(connection);
     return connection;
   }

@@ -10,8 +10,9 @@ const given = new Set<number>();
  * kernel hands out by itself, so no connection and no `listen(0)` of another test takes it in between.
  */
 export async function freePort(host: '127.0.0.1' | '::1' = '127.0.0.1'): Promise<number> {
+  const end = firstEphemeralPort();
   for (let attempts = 0; attempts < 100; attempts++) {
-    const port = lowest + Math.floor(Math.random() * (firstEphemeralPort() - lowest));
+    const port = lowest + Math.floor(Math.random() * (end - lowest));
     if (given.has(port)) continue;
     given.add(port);
     if (await isFree(host, port)) return port;
